@@ -25,7 +25,7 @@ from twisted.trial.unittest import TestCase
 from tests.fleet.contract import ContractServer, FleetContract
 from tests.support.clusters import OnCluster, until
 from tests.support.kubernetes_api.objects import Failed, merged
-from tests.support.kubernetes_api.server import PODS
+from tests.support.kubernetes_api.server import NODES, PODS
 from vinom.base.model import ServerAddress
 from vinom.errors import NoCapacity
 from vinom.fleet.kubernetes import api as kubernetes_api
@@ -199,6 +199,12 @@ class KubernetesFleetTests(_OnCluster):
         await until(lambda: self.is_running(fleet, server_id))
         return reached, server
 
+    async def warm(self, fleet: KubernetesFleet, server_id: str = "s1") -> Any:
+        """Run a pod whose address nobody waits for; returns its game server."""
+        reached, server = await self.running(fleet, server_id)
+        reached.addErrback(lambda failure: failure.trap(NoCapacity))
+        return server
+
     async def test_pods_are_labelled(self) -> None:
         """
         An operator sees whose pod it is, and which match is played there.
@@ -227,8 +233,7 @@ class KubernetesFleetTests(_OnCluster):
         Who reads a pod's spec later cannot pass for its game server.
         """
         fleet = self.make_fleet()
-        reached, _ = await self.running(fleet)
-        reached.addErrback(lambda f: f.trap(NoCapacity))
+        await self.warm(fleet)
         env = self.stored()[0]["spec"]["containers"][0]["env"]
         secret = next(
             one["value"] for one in env if one["name"] == "VINOM_GAMESERVER_SECRET"
@@ -249,8 +254,7 @@ class KubernetesFleetTests(_OnCluster):
         self.pods = {"proof": "token"}
         fleet = self.make_fleet()
         for server_id in ("s1", "s2"):
-            reached, _ = await self.running(fleet, server_id)
-            reached.addErrback(lambda f: f.trap(NoCapacity))
+            await self.warm(fleet, server_id)
         self.assertNotIn("SECRET", str(self.stored()))
         tokens = {
             name: f"token:{token}".encode()
@@ -278,8 +282,7 @@ class KubernetesFleetTests(_OnCluster):
             self.assertEqual(server.exits, [])
         self.assertIn("exceeded quota: games", fleet.problem)
         self.server.quota.most.clear()
-        reached, _ = await self.running(fleet)
-        reached.addErrback(lambda f: f.trap(NoCapacity))
+        await self.warm(fleet)
         # The pod may dial before the API server has answered.
         await until(lambda: not fleet.problem)
 
@@ -313,20 +316,19 @@ class KubernetesFleetTests(_OnCluster):
         self.server.disturb(
             "create", "pods", fails=Failed(500, "InternalError", "etcd is away")
         )
-        reached, _ = await self.running(fleet)
-        reached.addErrback(lambda f: f.trap(NoCapacity))
+        await self.warm(fleet)
         await deferLater(reactor, 0.1)
         self.assertEqual(len(self.stored()), 1)
 
     async def test_watch_is_lost(self) -> None:
         """
-        Ends of pods are noticed when the watch was cut, and its history is gone.
+        Ends of pods are noticed when the watch was cut, and its history is gone; even
+        if the API server does not answer at once when it is asked for a missing one.
         """
         fleet = self.make_fleet()
         servers = {}
         for server_id in ("s1", "s2"):
-            reached, servers[server_id] = await self.running(fleet, server_id)
-            reached.addErrback(lambda f: f.trap(NoCapacity))
+            servers[server_id] = await self.warm(fleet, server_id)
         await until(lambda: self.server.watches)
         self.server.disturb(
             "watch", "pods", times=2, fails=Failed(503, "ServiceUnavailable", "busy")
@@ -334,14 +336,14 @@ class KubernetesFleetTests(_OnCluster):
         self.server.cut_watches()
         self.kill(fleet, "s1")
         await servers["s1"].gone
-        self.server.cut_watches()
-        self.kill(fleet, "s2")
-        await until(lambda: not self.kubelet.running)
+        self.fail_twice("get")
         for pod in self.stored():
             self.server.objects.remove(PODS, pod)
         self.server.objects.forget_history()
+        self.server.cut_watches()
         await servers["s2"].gone
-        await until(lambda: not self.stored())
+        asked = [verb for verb, _, _ in self.server.requests]
+        self.assertGreaterEqual(asked.count("get"), 3)
 
     def fail_twice(self, verb: str) -> None:
         """Have the next two requests fail, each in another way that passes."""
@@ -349,22 +351,6 @@ class KubernetesFleetTests(_OnCluster):
         self.server.disturb(
             verb, "pods", fails=Failed(500, "InternalError", "etcd is away")
         )
-
-    async def test_lost_and_not_found(self) -> None:
-        """
-        A pod that ended while nobody watched is believed gone, even if the API server
-        does not answer at once when it is asked for that pod.
-        """
-        fleet = self.make_fleet()
-        reached, server = await self.running(fleet)
-        reached.addErrback(lambda f: f.trap(NoCapacity))
-        await until(lambda: self.server.watches)
-        self.fail_twice("get")
-        for pod in self.stored():
-            self.server.objects.remove(PODS, pod)
-        self.server.objects.forget_history()
-        self.server.cut_watches()
-        await server.gone
 
     async def test_label_is_written_later(self) -> None:
         """
@@ -406,23 +392,12 @@ class KubernetesFleetTests(_OnCluster):
 
     async def test_stray_pod_is_deleted_later(self) -> None:
         """
-        A pod that nobody wants is deleted even if the API server was away at first.
+        A pod that was made after its creation was given up is deleted, even if the API
+        server was away at first.
         """
         fleet = self.make_fleet()
-        reached, _ = await self.running(fleet)
-        reached.addErrback(lambda f: f.trap(NoCapacity))
+        await self.warm(fleet)
         self.fail_twice("delete")
-        self.create("lost", "node-1")
-        await until(lambda: len(self.stored()) == 2)
-        await until(lambda: len(self.stored()) == 1)
-
-    async def test_stray_pods(self) -> None:
-        """
-        A pod that was made after its creation was given up is deleted.
-        """
-        fleet = self.make_fleet()
-        reached, _ = await self.running(fleet)
-        reached.addErrback(lambda f: f.trap(NoCapacity))
         self.create("lost", "node-1")
         await until(lambda: len(self.stored()) == 2)
         await until(lambda: len(self.stored()) == 1)
@@ -434,8 +409,7 @@ class KubernetesFleetTests(_OnCluster):
         """
         self.patch(pod_module, "_END_SECONDS", 0.3)
         fleet = self.make_fleet(lease_seconds=3600)
-        reached, server = await self.running(fleet)
-        reached.addErrback(lambda f: f.trap(NoCapacity))
+        server = await self.warm(fleet)
         self.kubelet.is_lost = True
         began = reactor.seconds()
         server.silence = 3600.0
@@ -510,8 +484,7 @@ class KubernetesFleetTests(_OnCluster):
         """
         fleet = self.make_fleet()
         fleet.share(lambda _: True)
-        reached, server = await self.running(fleet)
-        reached.addErrback(lambda failure: failure.trap(NoCapacity))
+        server = await self.warm(fleet)
         (pod,) = self.stored()
         late: Deferred[Any] = Deferred()
         self.patch(fleet._api, "find", lambda name: late)
@@ -556,8 +529,7 @@ class KubernetesFleetTests(_OnCluster):
             pod = next(o for o in self.stored() if o["metadata"]["name"] == name)
             self.server.objects.replace(PODS, merged(pod, {"status": {"phase": phase}}))
         fleet = self.make_fleet(lease_seconds=0.1)
-        reached, _ = await self.running(fleet)
-        reached.addErrback(lambda failure: failure.trap(NoCapacity))
+        await self.warm(fleet)
         return fleet
 
     async def test_pods_of_the_node_before(self) -> None:
@@ -595,9 +567,8 @@ class KubernetesFleetTests(_OnCluster):
         """
         self.patch(kubernetes_api, "_AGAIN_LATER", 0.2)
         fleet = self.make_fleet()
-        pods = [await self.running(fleet, name) for name in ("s1", "s2")]
-        for reached, _ in pods:
-            reached.addErrback(lambda failure: failure.trap(NoCapacity))
+        for name in ("s1", "s2"):
+            await self.warm(fleet, name)
         no = Failed(403, "Forbidden", "it has not read the roles yet")
         self.server.disturb("delete", "pods", times=4, fails=no)
         with capturedLogs() as logged:
@@ -619,8 +590,7 @@ class KubernetesFleetTests(_OnCluster):
         no = Failed(403, "Forbidden", "no role lets it")
         self.server.disturb("delete", "pods", times=100, fails=no)
         fleet = self.make_fleet()
-        reached, _ = await self.running(fleet)
-        reached.addErrback(lambda failure: failure.trap(NoCapacity))
+        await self.warm(fleet)
         verbs = [verb for verb, _, _ in self.server.requests]
         while verbs.count("list") < 10:
             await deferLater(reactor, 0.05)
@@ -633,8 +603,7 @@ class KubernetesFleetTests(_OnCluster):
         A pod that was asked to end is deleted once, so its grace is not cut short.
         """
         fleet = self.make_fleet()
-        reached, server = await self.running(fleet)
-        reached.addErrback(lambda failure: failure.trap(NoCapacity))
+        server = await self.warm(fleet)
         fleet.stop("s1")
         await server.gone
         await until(lambda: not self.stored())
@@ -795,3 +764,47 @@ class KubernetesFleetTests(_OnCluster):
         port = self.stored()[0]["spec"]["containers"][0]["ports"][0]
         self.assertEqual((port["hostPort"], port["containerPort"]), (where.port, 7700))
         self.assertEqual(fleet.addresses().free, 2)
+
+    async def test_no_port_is_free(self) -> None:
+        """
+        Each pod has a port of its own, also a warm one; the settings are named when
+        there is none left.
+        """
+        fleet = self.make_fleet()
+        for server_id in ("s1", "s2", "s3"):
+            await self.warm(fleet, server_id)
+        failed, _ = self.begin(fleet, "s4")
+        why = await self.assertFailure(failed, NoCapacity)
+        self.assertIn("no port is free: widen ports", str(why))
+        self.assertEqual(fleet.addresses().free, 3)
+
+    async def test_address(self) -> None:
+        """
+        Players are sent the address of the machine that the settings choose; the
+        setting is named if the machine has no such address.
+        """
+        for wanted, host in (("internal", "127.0.0.1"), ("a.example", "a.example")):
+            self.pods = {"address": wanted}
+            fleet, where = await self.needed()
+            self.assertEqual(where.address, host)
+            await fleet.close()
+        self.pods = {"address": "external"}
+        (machine,) = self.stored(NODES)
+        bare = merged(machine, {"status": {"addresses": []}})
+        self.server.objects.replace(NODES, bare)
+        fleet = self.make_fleet()
+        reached, server = await self.running(fleet)
+        server.need()
+        await self.assertFailure(reached, NoCapacity)
+        self.assertIn("worker-1 has no external address", fleet.problem)
+
+    async def test_closed_while_a_machine_is_lost(self) -> None:
+        """
+        A node stops although a pod of it is not seen to end.
+        """
+        self.patch(fleet_module, "_CLOSE_SECONDS", 0.3)
+        fleet = self.make_fleet()
+        server = await self.warm(fleet)
+        self.kubelet.is_lost = True
+        await fleet.close()
+        self.assertTrue(server.gone.called)
