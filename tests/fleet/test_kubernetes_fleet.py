@@ -38,15 +38,12 @@ from vinom.fleet.kubernetes.template import PodTemplate, read_pods
 from vinom.fleet.port_ring import PortRing
 from vinom.net.keys.authority import Authority
 
-#: Images of pods: one that ends when it is asked to, one that runs until it is killed.
-SLEEPER, DEAF = (
-    (
-        sys.executable,
-        "-c",
-        f"import signal; signal.signal(signal.SIGTERM, {handler}); "
-        "print('runs', flush=True)\nwhile True: signal.pause()",
-    )
-    for handler in ("lambda *_: exit(0)", "signal.SIG_IGN")
+#: The image of a pod that ends when it is asked to.
+SLEEPER = (
+    sys.executable,
+    "-c",
+    "import signal; signal.signal(signal.SIGTERM, lambda *_: exit(0)); "
+    "print('runs', flush=True)\nwhile True: signal.pause()",
 )
 
 ROLE_FILE = Path(__file__).parents[2] / "deploy" / "kubernetes" / "node" / "role.yaml"
@@ -62,7 +59,7 @@ class _OnCluster(OnCluster):
     async def setUp(self) -> None:
         await super().setUp()
         self.pods: dict[str, Any] = {}
-        self.kubelet.images |= {"sleeper": SLEEPER, "deaf": DEAF}
+        self.kubelet.images["sleeper"] = SLEEPER
 
     def make_fleet(
         self, owner: str = "node-1", lease_seconds: float = 75
@@ -205,6 +202,10 @@ class KubernetesFleetTests(_OnCluster):
         reached.addErrback(lambda failure: failure.trap(NoCapacity))
         return server
 
+    def count(self, verb: str) -> int:
+        """Count the requests of a kind that the API server got."""
+        return [one for one, _, _ in self.server.requests].count(verb)
+
     async def test_pods_are_labelled(self) -> None:
         """
         An operator sees whose pod it is, and which match is played there.
@@ -342,8 +343,7 @@ class KubernetesFleetTests(_OnCluster):
         self.server.objects.forget_history()
         self.server.cut_watches()
         await servers["s2"].gone
-        asked = [verb for verb, _, _ in self.server.requests]
-        self.assertGreaterEqual(asked.count("get"), 3)
+        self.assertGreaterEqual(self.count("get"), 3)
 
     def fail_twice(self, verb: str) -> None:
         """Have the next two requests fail, each in another way that passes."""
@@ -591,11 +591,8 @@ class KubernetesFleetTests(_OnCluster):
         self.server.disturb("delete", "pods", times=100, fails=no)
         fleet = self.make_fleet()
         await self.warm(fleet)
-        verbs = [verb for verb, _, _ in self.server.requests]
-        while verbs.count("list") < 10:
-            await deferLater(reactor, 0.05)
-            verbs = [verb for verb, _, _ in self.server.requests]
-        self.assertLessEqual(verbs.count("delete"), 1)
+        await until(lambda: self.count("list") >= 10)
+        self.assertLessEqual(self.count("delete"), 1)
         self.server.undisturb()
 
     async def test_one_deletion(self) -> None:
@@ -608,8 +605,7 @@ class KubernetesFleetTests(_OnCluster):
         await server.gone
         await until(lambda: not self.stored())
         await deferLater(reactor, 0.3)
-        verbs = [verb for verb, _, _ in self.server.requests]
-        self.assertEqual(verbs.count("delete"), 1)
+        self.assertEqual(self.count("delete"), 1)
 
     async def test_host_port_in_use(self) -> None:
         """
