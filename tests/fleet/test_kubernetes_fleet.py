@@ -14,8 +14,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import kubernetes_validate
-import yaml
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
@@ -46,14 +44,11 @@ SLEEPER = (
     "print('runs', flush=True)\nwhile True: signal.pause()",
 )
 
-ROLE_FILE = Path(__file__).parents[2] / "deploy" / "kubernetes" / "node" / "role.yaml"
-
 
 class _OnCluster(OnCluster):
     """Pods of a node."""
 
     timeout = 120
-    role_file = ROLE_FILE
     image = "sleeper"
 
     async def setUp(self) -> None:
@@ -713,14 +708,6 @@ class KubernetesFleetTests(_OnCluster):
         await over
         await watch.stop()
         self.assertEqual(done[:10], ["list", *["wait"] * 8, "list"])
-
-    async def test_role_fits_the_schemas(self) -> None:
-        """
-        A cluster takes the role as it is deployed.
-        """
-        for document in yaml.safe_load_all(ROLE_FILE.read_text()):
-            version = kubernetes_validate.latest_version()
-            kubernetes_validate.validate(document, version, strict=True)
 
     async def test_rights(self) -> None:
         """

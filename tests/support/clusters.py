@@ -24,21 +24,19 @@ async def until(is_so: Callable[[], Any]) -> None:
         await deferLater(reactor, 0.01)
 
 
+#: The role of nodes, as it is deployed.
+ROLE_FILE = Path(__file__).parents[2] / "deploy" / "kubernetes" / "node" / "role.yaml"
+
+
 class OnCluster(TestCase):
-    """
-    A cluster, and fleets that may do there what the role allows.
-
-    :cvar role_file: the role, as it is deployed.
-    """
-
-    role_file: Path
+    """A cluster, and fleets that may do there what the role allows."""
 
     async def setUp(self) -> None:
         self.fleets: list[KubernetesFleet] = []
         self.ports = free_port_range(3)
         self.server = ApiServer(reactor)
         await self.server.start()
-        documents = yaml.safe_load_all(self.role_file.read_text())
+        documents = yaml.safe_load_all(ROLE_FILE.read_text())
         self.server.access.rules = [
             rule for one in documents for rule in one.get("rules", ())
         ]
