@@ -328,6 +328,7 @@ class RunningMatch:
     One match, from when it needs a game server to its end, wherever it is played.
 
     :ivar plan: what is played.
+    :ivar match_id: its id.
     :ivar watch: receives what happens to it.
     :ivar admissions: its tickets.
     :ivar placed: gets the placement; ``None`` once it has, or once nobody waits.
@@ -354,6 +355,7 @@ class RunningMatch:
 
     means: MatchMeans
     plan: MatchPlan
+    match_id: str
     watch: IMatchWatch
     admissions: Admissions
     placed: Deferred[Placement] | None = None
@@ -397,13 +399,14 @@ class RunningMatch:
         admissions = Admissions(means.clock, means.timeouts.ticket, admitted)
         awaits_store = plan.game in means.timeouts.stored
         return cls(
-            means, plan, watch, admissions, hosts=hosts, awaits_store=awaits_store
+            means,
+            plan,
+            plan.match_id,
+            watch,
+            admissions,
+            hosts=hosts,
+            awaits_store=awaits_store,
         )
-
-    @property
-    def match_id(self) -> str:
-        """Its id."""
-        return self.plan.match_id
 
     # What is ordered; also while it is on no game server.
 
