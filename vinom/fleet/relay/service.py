@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from base64 import b32encode
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import attrs
@@ -294,20 +295,20 @@ class UdpRelay(Service):
             self._fleet,
             is_placed=True,
             end=lambda reason: self._fleet.close_room(match_id, reason),
-            changed=lambda: self._touch(match),
-            refused=lambda seat, number, no: self._refuse(match, seat, number, no),
+            changed=partial(self._touch, match),
+            refused=partial(self._refuse, match),
             is_packed=True,
         )
         match.hosted = self.players.open(
             Played(relayed, bytes, _packing(game), is_elsewhere=True),
-            lambda message: self._report(match, message),
+            partial(self._report, match),
             self._forget,
             tickets,
         )
         self._matches[match_id] = match
         anchor = self._anchor.decode("ascii")
         greeted = match.greeted = Deferred(withdraw)
-        self._fleet.follow(match_id, lambda message: self._take(match, message), True)
+        self._fleet.follow(match_id, partial(self._take, match), True)
         where = self._settings.advertise
         return greeted.addCallback(
             lambda _: Placement(self.label, where.address, where.port, anchor)
