@@ -33,7 +33,7 @@ from vinom.fleet.gameserver.lease import LEASE_SECONDS
 from vinom.fleet.gameserver.outbox import NodeOutbox
 from vinom.fleet.gameserver.player_port import Players, PortLimits
 from vinom.fleet.gameserver.room import HostedRoom, HostedSeat, Played
-from vinom.fleet.gameserver.seats import Runtime, SeatDoor
+from vinom.fleet.gameserver.seats import SeatDoor
 from vinom.game import Game
 from vinom.net.packets.reliable import MessageStream
 from vinom.play.clock import AWAY_TIMEOUT, JOIN_TIMEOUT
@@ -92,7 +92,6 @@ class HostedMatches:
     def __init__(
         self,
         games: Mapping[str, Game[Any, Any]],
-        runtime: Runtime,
         recordings: Recordings,
         options: GameServerOptions,
         guard: Guard | None,
@@ -104,7 +103,6 @@ class HostedMatches:
         Start without matches.
 
         :param games: by name.
-        :param runtime: the clocks.
         :param recordings: where matches are recorded.
         :param options: the operator's.
         :param guard: interrupts calls into games that take too long.
@@ -113,6 +111,7 @@ class HostedMatches:
         :param over: called when a match has left.
         """
         self.games = games
+        runtime = players.runtime
         self._reactor, self._seconds = runtime.reactor, runtime.seconds
         self._recordings, self._options, self._guard = recordings, options, guard
         self._outbox, self._players, self._over = outbox, players, over

@@ -133,9 +133,9 @@ class GameServer:
         :param options: the operator's.
         :param process: what is around it.
         """
-        self._options = options = options or GameServerOptions()
+        options = options or GameServerOptions()
         self._process = process or ProcessHooks()
-        self._server_id, self._runtime, self._stopped = server_id, runtime, stopped
+        self._server_id, self._stopped = server_id, stopped
         self._reactor: IReactorTime = runtime.reactor
         self._seconds = runtime.seconds
         self._outbox = NodeOutbox(
@@ -151,7 +151,6 @@ class GameServer:
         self.rooms = self.players.rooms
         self.matches = HostedMatches(
             games,
-            runtime,
             recordings,
             options,
             self._process.guard,

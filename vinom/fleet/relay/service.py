@@ -366,13 +366,8 @@ class UdpRelay(Service):
         self,
         match_id: str,
         relay: Callable[[FromRelayed], None] | None,
-        packed: bool = False,
     ) -> None:
-        """
-        Receive states and events for players in the node's rooms; ``None`` to stop.
-
-        :param packed: not used, because they get JSON.
-        """
+        """Receive states and events for players in the node's rooms; or stop."""
         match = self._matches.get(match_id)
         if match is not None:
             match.follower = relay
