@@ -262,7 +262,7 @@ class Hosted(Protocol):
         """Is it not over?"""
 
     def pause(self, now: float) -> None:
-        """Let match time stand still, and inputs wait: nothing could be kept."""
+        """Let match time stand still, and inputs count as lost: nothing can be kept."""
 
     @property
     def seats(self) -> Sequence[Watched]:

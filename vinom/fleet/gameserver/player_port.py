@@ -155,13 +155,16 @@ class PlayerPort:
             # It counts as lost: the player resends what matters.
             self._figures["packets_dropped_rate"] += 1
             return
+        room, seat = connection.room, connection.seat
+        if room is not None and room.is_paused:
+            # What matters is sent again, perhaps to another process.
+            return
         try:
             news = connection.link.receive(payload, now)
         except PeerError as error:
             self._figures["packets_dropped_bad"] += 1
             connection.refuse(Code.BAD_PACKET, str(error), now)
             news = []
-        room, seat = connection.room, connection.seat
         if room is None or seat is None:
             self.reception.take(connection, news, now)
             return

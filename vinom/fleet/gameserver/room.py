@@ -253,6 +253,7 @@ class HostedRoom:
     :ivar is_relayed: whether it is a room of the node.
     :ivar match_id: its id.
     :ivar is_started: whether the node was sent that match time has started.
+    :ivar is_paused: whether nothing may happen: players' packets count as lost.
     :ivar outcome: of the last round; ``None`` before one was over.
     :ivar read: reads an action of a player over UDP.
     :ivar read_json: reads an action of a player of the node.
@@ -300,9 +301,7 @@ class HostedRoom:
         )
         self._links_at = inf
         self._is_over = False
-        # Since when nothing may happen; what players sent meanwhile.
-        self._is_paused = False
-        self._late: list[tuple[Connection, HostedSeat, list[SeatEvent]]] = []
+        self.is_paused = False
         self.outcome: dict[str, Any] | None = None
         alarms.add(self)
 
@@ -367,9 +366,6 @@ class HostedRoom:
         now: float,
     ) -> None:
         """Handle the events of a connection of this room."""
-        if self._is_paused:
-            self._put_off(connection, seat, news)
-            return
         host = self.host
         for item in news:
             if isinstance(item, ActionArrived):
@@ -620,37 +616,17 @@ class HostedRoom:
             )
         return self.host.ended_at is None and connection.link.is_at_rest()
 
-    def _put_off(
-        self, connection: Connection, seat: HostedSeat, news: list[SeatEvent]
-    ) -> None:
-        """Handle what happened to a connection later, when the room goes on."""
-        actions = [item.seq for item in news if isinstance(item, ActionArrived)]
-        if actions:
-            # As if they had not come: nothing may acknowledge them, so they come again,
-            # perhaps over a newer connection, or to another process.
-            connection.link.consumed = min(actions) - 1
-        rest: list[SeatEvent] = [
-            item for item in news if not isinstance(item, ActionArrived)
-        ]
-        if rest:
-            self._late.append((connection, seat, rest))
-
     def pause(self, now: float) -> None:
-        """Let match time stand still, and inputs wait: nothing could be kept."""
-        self._is_paused = True
+        """Let match time stand still, and inputs count as lost: nothing can be kept."""
+        self.is_paused = True
         self.room.freeze(now)
         self.end_turn(now)
 
     def go_on(self, now: float) -> None:
         """Go on where it was paused; no effect if it was not."""
-        if not self._is_paused:
-            return
-        self._is_paused = False
-        self.room.thaw(now)
-        late, self._late = self._late, []
-        for connection, seat, news in late:
-            if seat.connection is connection:
-                self.take(connection, seat, news, now)
+        if self.is_paused:
+            self.is_paused = False
+            self.room.thaw(now)
 
     # Time.
 
