@@ -114,7 +114,11 @@ class _BothEnds:
         self.link._peer = None
         self.client.makeConnection(_Socket(self.ours))
         self.link.dataReceived(self.theirs.recv(1 << 16))
-        outbox: Any = self.client
+        outbox: Any = SimpleNamespace(
+            send_all=self.client.send_all,
+            is_behind=self.client.is_behind,
+            plays_on=False,
+        )
         self.checkpoints = Checkpoints(clock, clock.seconds, outbox)
         self.hosts = [self._open(number) for number in range(rooms)]
         self._time, self._count = 1.0, 0

@@ -253,9 +253,11 @@ class Hosted(Protocol):
     A match: `vinom.fleet.gameserver.room.HostedRoom`.
 
     :ivar host: its host.
+    :ivar is_paused: does nothing happen in it?
     """
 
     host: RoomHost
+    is_paused: bool
 
     @property
     def is_open(self) -> bool:
@@ -277,7 +279,7 @@ class Checkpoints:
     one for each match that has changed, all with one system call. While there is no
     node, they go to a file that outlives this process.
 
-    :ivar is_away: are there matches, and no node that has answered?
+    :ivar outbox: sends to the node.
     :ivar is_lossy: can what was sent to the node be lost with this process?
     """
 
@@ -291,16 +293,16 @@ class Checkpoints:
 
         :param clock: for checkpoints that no datagram follows.
         :param seconds: the clock of the matches.
-        :param outbox: sends to the node.
+        :param outbox: see the attribute.
         """
-        self._clock, self._seconds, self._outbox = clock, seconds, outbox
+        self._clock, self._seconds, self.outbox = clock, seconds, outbox
         self._due: dict[MatchKeeper, None] = {}
         self._kept: dict[str, MatchKeeper] = {}
         self._later = Timer(self._clock)
         self._unsent: UnsentCheckpoints | None = None
         # Is something in neither place that players may be about to see?
         self._has_lost = False
-        self.is_away = self.is_lossy = False
+        self.is_lossy = False
 
     def begin(self, match_id: str, keeper: MatchKeeper) -> None:
         """Keep one more match."""
@@ -328,21 +330,21 @@ class Checkpoints:
     def keep(self, checkpoints: Sequence[Kept]) -> None:
         """Send checkpoints at once, all of them together."""
         unsent = self._unsent
-        if self.is_away and unsent is not None and not unsent.write(checkpoints):
+        if self.outbox.plays_on and unsent and not unsent.write(checkpoints):
             self._log.error("checkpoints cannot be written: the file for them is full")
             unsent.close()
             # What was about to be shown stays here.
             self._unsent, self._has_lost = None, True
             self._clock.callLater(0, self._pause_all)
-        self._outbox.send_all(checkpoints)
+        self.outbox.send_all(checkpoints)
 
     def has_left(self) -> bool:
         """Has everything left that was sent, or is nobody there to take it?"""
-        return not (self._has_lost or self._outbox.is_behind())
+        return not (self._has_lost or self.outbox.is_behind())
 
     def keeps(self) -> bool:
         """Does anything keep checkpoints: a node, or a file that outlives this?"""
-        return not self.is_away or self._unsent is not None
+        return not self.outbox.plays_on or self._unsent is not None
 
     def living(self) -> list[MatchKeeper]:
         """List the matches that can go on elsewhere."""
@@ -385,16 +387,16 @@ class Checkpoints:
         Without a file for them, `ahead` games pause until there is a node again. Others
         play on, and may be resumed from before the link was lost.
         """
-        was_away, self.is_away = self.is_away, True
         if self.keeps():
             # What was sent last may not have arrived.
             wholes = [keeper.whole(now) for keeper in self.living()]
             self.keep([one for one in wholes if one is not None])
-        elif not was_away:
+        else:
             self._pause([one for one in self.living() if one.is_ahead])
 
-    def _pause(self, paused: Sequence[MatchKeeper]) -> None:
+    def _pause(self, keepers: Sequence[MatchKeeper]) -> None:
         now = self._seconds()
+        paused = [one for one in keepers if not one.hosted.is_paused]
         for keeper in paused:
             keeper.hosted.pause(now)
         if paused:
@@ -414,14 +416,9 @@ class Checkpoints:
             self._unsent.close()
         self._unsent = None if descriptor is None else UnsentCheckpoints(descriptor)
 
-    def note_whole(self, kept: Kept) -> None:
-        """Later ones are changes of this one, and the link for it may be refused."""
-        if self.is_away and self._unsent is not None:
-            self.keep([kept])
-
     def answered(self) -> None:
         """A node has answered, and keeps checkpoints."""
-        self.is_away = self._has_lost = False
+        self._has_lost = False
 
 
 class MatchKeeper:
@@ -489,7 +486,7 @@ class MatchKeeper:
         if self.is_frozen or not checkpoints.has_left():
             return False
         # Only without a node is it a question what keeps them.
-        if self.is_ahead and checkpoints.is_away and not checkpoints.keeps():
+        if self.is_ahead and not checkpoints.keeps():
             return False
         host = self._host
         room = host.room

@@ -248,7 +248,9 @@ class HostedMatches:
         kept = keeper.whole(self._seconds())
         if kept is None:
             return replace(playing, number=keeper.number)
-        self.checkpoints.note_whole(kept)
+        if self._outbox.plays_on and self.checkpoints.keeps():
+            # Later ones are changes of it, and this link may be refused.
+            self.checkpoints.keep([kept])
         if len(kept.data) > most:
             # It follows when the node has answered.
             keeper.again()

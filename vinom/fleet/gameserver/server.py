@@ -432,8 +432,10 @@ class GameServer:
         if self._shutdown.is_over:
             return succeed(None)
         done = self._shutdown.wait()
-        checkpoints = self.matches.checkpoints
-        if checkpoints.is_away and not checkpoints.keeps():
+        unshown = [
+            one for one in self.rooms.values() if one.is_open or one.host.is_held
+        ]
+        if unshown and not self.matches.checkpoints.keeps():
             # Others go on with what waits here.
             self._fall_silent()
         elif not self._shutdown.is_stopping:
@@ -463,9 +465,9 @@ class GameServer:
         At once if it has said that this is to end, or is gone. Matches that were not
         handed over are still here then, if it took too long.
         """
-        checkpoints = self.matches.checkpoints
-        is_alone = self._shutdown.is_stopping or checkpoints.is_away
-        if self._shutdown.is_over or is_alone or not checkpoints.living():
+        is_alone = self._shutdown.is_stopping or self._outbox.plays_on
+        living = self.matches.checkpoints.living()
+        if self._shutdown.is_over or is_alone or not living:
             return succeed(None)
         done = self._shutdown.wait()
         done.addTimeout(LAST_HAND_OVER, self._reactor, onTimeoutCancel=lambda *_: None)
