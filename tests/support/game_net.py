@@ -136,6 +136,8 @@ class MemoryRecording:
     def length(self) -> int:
         return len(self.recorded)
 
+    taken = length
+
     def news(self, is_all: bool = False) -> bytes:
         return self.held if is_all else b""
 

@@ -567,35 +567,25 @@ class PacedReaderTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock, self.port = Clock(), SomePort()
-        self.pacing = Pacing(pause=0.003, is_paced=True)
-        self.reader = PacedReader(self.clock, self.port, self.pacing)
+        self.reader = PacedReader(self.clock, self.port)
 
     def test_pause(self) -> None:
         """
         What comes while a busy port sleeps is read when it wakes; a turn that only
         sends meanwhile changes nothing about it.
         """
-        self.reader.turned(5, 0.001, 0.01)
-        self.reader.turned(0, 0.001, 0.011)
+        self.reader.turned(0.003)
+        self.reader.turned(0.003)
         self.assertEqual(len(self.clock.getDelayedCalls()), 1)
         self.assertFalse(self.port.is_reading)
         self.clock.advance(0.003)
         self.assertEqual((self.port.looks, self.port.is_reading), (1, True))
 
-    def test_quiet(self) -> None:
-        """
-        A quiet port never sleeps.
-        """
-        self.pacing.is_paced = False
-        self.reader.turned(5, 0.001, 0.01)
-        self.assertTrue(self.port.is_reading)
-        self.assertEqual(self.clock.getDelayedCalls(), [])
-
     def test_stop(self) -> None:
         """
         A port that closes while it sleeps is left alone.
         """
-        self.reader.turned(5, 0.001, 0.01)
+        self.reader.turned(0.003)
         self.reader.stop()
         self.clock.advance(1)
         self.assertEqual(self.port.looks, 0)

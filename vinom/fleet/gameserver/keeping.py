@@ -545,9 +545,15 @@ class MatchKeeper:
             return None
         changes, play = self._count_changes(), room.play
         try:
-            self._write_lasting(changes)
+            if (
+                changes != self._changes
+                or room.plan is not self._plan
+                or self.hosted.seats is not self._known_seats
+                or room.presence != self._known_presence
+            ):
+                self._write_lasting()
             news = host.recording.news(is_first)
-            self._length = host.recording.length
+            self._length = host.recording.taken
             state = self._codec.encode(play.state) if play.version else b""
             rest = self._write(now, state)
             length = len(self._lasting) + len(rest)
@@ -625,17 +631,10 @@ class MatchKeeper:
                 return before, change
         return base, data
 
-    def _write_lasting(self, changes: int) -> None:
-        """Write a checkpoint's beginning again, if it has changed."""
+    def _write_lasting(self) -> None:
+        """Write a checkpoint's beginning again: it has changed."""
         room, seats = self._host.room, self.hosted.seats
         plan, presence = room.plan, room.presence
-        if (
-            changes == self._changes
-            and plan is self._plan
-            and seats is self._known_seats
-            and presence == self._known_presence
-        ):
-            return
         if plan is not self._plan:
             self._plan, self._written_plan = plan, _encode(plan)
         self._known_seats, self._known_presence = seats, presence[:]

@@ -92,29 +92,29 @@ class Pacing:
 class PacedReader:
     """
     Pause a port for a moment after each turn, while it is busy.
+
+    :ivar is_asleep: does nobody read the port?
     """
 
-    def __init__(self, clock: IReactorTime, port: Looked, pacing: Pacing) -> None:
+    def __init__(self, clock: IReactorTime, port: Looked) -> None:
         """
         Start with a port that its reactor reads.
 
         :param clock: ends the pauses.
         :param port: reads without blocking.
-        :param pacing: decides about each pause.
         """
-        self._port, self._pacing = port, pacing
+        self._port = port
         self._next = Timer(clock)
-        self._is_asleep = False
+        self.is_asleep = False
 
-    def turned(self, datagrams: int, took: float, now: float) -> None:
-        """Pause or not after a turn; parameters as in `Pacing.turned`."""
-        pause = self._pacing.turned(datagrams, took, now)
-        if not (pause or self._is_asleep) or self._next.is_running:
-            # Calm, or a turn that only sent, during a pause.
+    def turned(self, pause: float) -> None:
+        """Pause for so many seconds after a turn, or be read again if it is 0."""
+        if self._next.is_running:
+            # A turn that only sent, during a pause.
             return
         if pause:
-            if not self._is_asleep:
-                self._is_asleep = True
+            if not self.is_asleep:
+                self.is_asleep = True
                 self._port.stopReading()
             self._next.start(pause, self._look)
         else:
@@ -123,14 +123,14 @@ class PacedReader:
     def stop(self) -> None:
         """Cancel a pause, because the port is closing."""
         self._next.cancel()
-        self._is_asleep = False
+        self.is_asleep = False
 
     def _schedule(self) -> None:
-        self._is_asleep = False
+        self.is_asleep = False
         self._port.startReading()
 
     def _look(self) -> None:
-        if self._is_asleep:
+        if self.is_asleep:
             self._schedule()
         self._port.doRead()
 
@@ -286,7 +286,7 @@ class DatagramPort(DatagramProtocol):
         self._beyond = 0
         self._is_pressed = False
         self._reader: PacedReader | None = None
-        self._counted = 0
+        self._pacing, self._counted = Pacing(), 0
         self._write: Write | None = None
         self._read: Read | None = None
         self._reads_left = _MOST_READS
@@ -305,7 +305,7 @@ class DatagramPort(DatagramProtocol):
                 cast(_Bounded, self.transport).maxThroughput = 1
             self._throughput = cast(_Bounded, self.transport).maxThroughput
             port = cast(Looked, self.transport)
-            self._reader = PacedReader(self._clock, port, Pacing())
+            self._reader = PacedReader(self._clock, port)
 
     def pause(self) -> None:
         """Leave what arrives to the kernel until `resume`: nobody can be served yet."""
@@ -470,7 +470,9 @@ class DatagramPort(DatagramProtocol):
                 self._turned(took, ended)
             if self._reader is not None:
                 before, self._counted = self._counted, self._server.datagrams_in
-                self._reader.turned(self._counted - before, took, ended)
+                pause = self._pacing.turned(self._counted - before, took, ended)
+                if pause or self._reader.is_asleep:
+                    self._reader.turned(pause)
             if self._write is not None:
                 server = self._server
                 if server.has_moved:

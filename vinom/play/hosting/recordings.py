@@ -72,6 +72,7 @@ class MatchRecording:
     :ivar hidden_ids: ids of players to leave out; ``None`` leaves out none.
     :ivar send: sends bytes of it, or of its crash report, if the files are elsewhere:
         where they belong, the bytes, and whether they are of the report.
+    :ivar taken: how much of it `news` has returned.
     """
 
     path: Path
@@ -80,6 +81,7 @@ class MatchRecording:
     given: tuple[int, int] | None = None
     hidden_ids: set[str] | None = None
     send: Callable[[int, bytes, bool], None] | None = None
+    taken: int = 0
     _begun: Callable[[MatchRecording], None] | None = None
     _stopped: Callable[[], None] | None = None
     # Encoded: objects of many rooms would have left the processor's caches by the
@@ -89,7 +91,6 @@ class MatchRecording:
     _is_made: bool = False
     _since: float = 0.0
     _written: int = 0
-    _taken: int = 0
 
     @property
     def length(self) -> int:
@@ -98,16 +99,16 @@ class MatchRecording:
 
     def news(self, is_all: bool = False) -> bytes:
         """
-        Take the bytes that were added since the last call; they end at `length`.
+        Take the bytes that were added since the last call; they end at `taken`.
 
         Those that were written to the file meanwhile may be missing.
 
         :param is_all: whether to take again what is not in the file yet.
         """
         if is_all:
-            self._taken = self._written
-        held, start = self._held, self._taken - self._written
-        self._taken = self._written + len(held)
+            self.taken = self._written
+        held, start = self._held, self.taken - self._written
+        self.taken = self._written + len(held)
         return bytes(held[start:] if start > 0 else held)
 
     def record(self, recorded: Recorded) -> None:
