@@ -261,6 +261,16 @@ class TakeoverTests(SynchronousTestCase):
         self.assertEqual(len(looked), 2)
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
+    def test_itself(self) -> None:
+        """
+        A node that was stopped for longer than its lease leaves its own matches and
+        players alone.
+        """
+        self.takeover._node_id = "dead"
+        self.die()
+        self.clock.pump([0.5] * 20)
+        self.assertEqual((self.running(), self.ends, self.lost), (2, [], []))
+
     def test_released_rooms(self) -> None:
         """
         Rooms that nodes released before they stopped are looked after at each look,

@@ -283,6 +283,27 @@ class AnotherNodeTests(TestCase):
         for one in (node, other):
             self.assertNotIn("lost", self.ask(one, "status")["matches"]["ended"])
 
+    async def test_lone_node_that_slept(self) -> None:
+        """
+        A node that is alone hangs for longer than its lease: when it wakes it leaves
+        its own match alone.
+        """
+        node = await self.start("--udp=relay")
+        matches = await self.begin(node)
+        before = self.playing(node)
+        for number in range(2, 8 if IS_FULL else 3):
+            os.kill(node.pid, signal.SIGSTOP)
+            await deferLater(reactor, 2.0)  # type: ignore[arg-type]
+            os.kill(node.pid, signal.SIGCONT)
+            await until(
+                lambda n=number: self.ask(node, "status")["store"]["lease"] >= n
+            )
+            await deferLater(reactor, 1.5)  # type: ignore[arg-type]
+        servers = self.ask(node, "status")["fleet"]["game_servers"].values()
+        pids = [one["pid"] for one in servers if one["matches"]]
+        self.assertEqual(pids, [before["pid"]])
+        await self.finish(node, matches, [])
+
     async def test_stopped(self) -> None:
         """
         Nodes are replaced one after the other, by SIGTERM: each hands its match to one

@@ -71,6 +71,7 @@ class Takeover(Repeating):
         survivor: StoreWatch,
         lease: float = 10.0,
         match_seconds: float = 0.0,
+        node_id: str = "",
     ) -> None:
         """
         :param nodes: the registry.
@@ -79,9 +80,11 @@ class Takeover(Repeating):
         :param survivor: is called with what is found.
         :param lease: how long a lease lasts, seconds.
         :param match_seconds: how long matches may be played on without a node.
+        :param node_id: of this node, whose own lease may just be over, too.
         """
         super().__init__(self._look, heartbeat_of(lease), clock)
         self._survivor, self._match_seconds = survivor, match_seconds
+        self._node_id = node_id
         # By node and number of its lease: when its matches are lost.
         self._lost_at: dict[tuple[str, int], float] = {}
         # The nodes that were there at the last look, dead or alive.
@@ -113,7 +116,8 @@ class Takeover(Repeating):
                 if has_ended(lease.node.process):
                     # Nobody needs to wait for the end of its lease.
                     await self._nodes.leave(lease.node.node_id, lease.number)
-            expired = await self._nodes.nodes(expired=True)
+            listed = await self._nodes.nodes(expired=True)
+            expired = [one for one in listed if one.node.node_id != self._node_id]
             dead = _keys(expired)
             known, self._known = self._known, dead | _keys(running)
             if known - self._known:
@@ -264,6 +268,7 @@ class StoreWatch:
             settings.lease_seconds,
             # Players of a relay have left with their node, and see no other way on.
             settings.orphan_seconds + AWAY_MARGIN if settings.udp == "direct" else 0.0,
+            stores.node_id,
         )
         stores.client.watch(self._store_changed)
         if stores.replicated is not None:
