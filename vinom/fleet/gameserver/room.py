@@ -484,7 +484,7 @@ class HostedRoom:
         :returns: whether no connection has anything else to send.
         """
         room = self.room
-        self._shown = version = room.play.version
+        self._shown = version = room.version
         if not version:
             return False
         if version >= COUNTER_LIMIT - 1:
