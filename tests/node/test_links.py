@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from twisted.internet import reactor
@@ -17,20 +20,16 @@ from twisted.internet.ssl import (
 )
 from twisted.trial.unittest import TestCase
 
+from tests.node.test_node_channels import greeting, way_in
+from tests.support.live_rooms import RoomsWorld
+from tests.support.node_channels import channels
 from tests.support.redis_servers import until
 from vinom.base.model import Issued, NodeFacts
+from vinom.base.reactor.waits import Waits
 from vinom.errors import NoCapacity
-from vinom.net.keys.authority import Authority
-from vinom.net.nodes import (
-    NODE_PROTOCOL,
-    AskWayIn,
-    Greeting,
-    OpenVisit,
-    Visitor,
-    VisitorWire,
-    frame,
-)
-from vinom.node.links import NodeLinks, NodeTls, answering
+from vinom.net.keys.authority import NODE_PURPOSE, Authority
+from vinom.node.gateways import over_links
+from vinom.node.links import NodeLinks, NodeTls, dial_node
 from vinom.store.memory.nodes import MemoryNodeStore
 
 
@@ -42,8 +41,7 @@ class Stranger(Protocol):
 
     def connectionMade(self) -> None:
         assert self.transport is not None
-        asked = frame(Greeting(NODE_PROTOCOL, "n1")) + frame(AskWayIn(1, "m1", 0))
-        self.transport.write(asked)
+        self.transport.write(greeting() + way_in(1))
 
     def dataReceived(self, data: bytes) -> None:
         self.got += data
@@ -71,17 +69,18 @@ class NodeLinksTests(TestCase):
 
     def listen(self, tls: NodeTls) -> int:
         """Listen for nodes, and register that as node n2."""
-        site = answering(tls, reactor, self.admit, self.receive, lambda *_: "")
+        requests = SimpleNamespace(
+            hellos=Waits(reactor), idle=Waits(reactor), errors=Counter(), lost=id
+        )
+        served = channels("n2", reactor, requests, RoomsWorld().rooms, self.admit)
+        self.addCleanup(served.stopService)
+        site = over_links(served, tls, NODE_PURPOSE, reactor)
         port = reactor.listenTCP(0, site, interface="127.0.0.1")
         self.addCleanup(port.stopListening)
         number: int = port.getHost().port
         facts = NodeFacts("n2", {"link": f"127.0.0.1:{number}"}, "1")
         self.nodes.register(facts, 60)
         return number
-
-    def receive(self, asked: OpenVisit, wire: VisitorWire) -> Visitor:
-        """Nobody visits here."""
-        raise ValueError(asked.name)
 
     async def admit(self, match_id: str, seat: int) -> bytes:
         self.asked.append((match_id, seat))
@@ -90,7 +89,8 @@ class NodeLinksTests(TestCase):
     def links(self, authority: Authority | None = None) -> NodeLinks:
         """Make the links of node n1."""
         tls = NodeTls(authority or self.authority, "n1")
-        links = NodeLinks(self.nodes, tls, "n1", reactor)
+        dial = partial(dial_node, tls, reactor)
+        links = NodeLinks(self.nodes, dial, "n1", reactor)
         links.startService()
         self.addCleanup(self.close, links)
         return links
@@ -159,7 +159,7 @@ class NodeLinksTests(TestCase):
         self.assertEqual(self.asked, [])
         stranger = await self.connect(self.authority.node("n1"))
         await until(lambda: stranger.got)
-        self.assertEqual(self.asked, [("m1", 0)])
+        self.assertEqual(self.asked, [("m1", 1)])
         assert stranger.transport is not None
         stranger.transport.abortConnection()
         await until(lambda: stranger.is_over)

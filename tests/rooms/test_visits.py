@@ -1,24 +1,19 @@
-"""Rooms of other nodes, by links in memory."""
+"""Rooms of other nodes, over links in memory."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.rooms.test_checkpoints import SECONDS, Node, Nodes, view
+from tests.rooms.test_checkpoints import SECONDS, Nodes, view
 from tests.support.live_rooms import PlayerLine
+from tests.support.node_channels import MemoryLinks, channels
 from vinom.base.limits.buckets import is_loopback
-from vinom.base.model import Player
 from vinom.errors import Code, NoCapacity
-from vinom.lobby.conversation.conversation import Bounds
-from vinom.lobby.conversation.visitors import receiving
-from vinom.net.nodes import Guest, GuestWire, NodeAnswers, NodeQuestions
+from vinom.net.nodes import NodeChannel
 from vinom.rooms.room import EXPECTED_SECONDS
-from vinom.rooms.rooms import RunningRooms
 from vinom.rooms.visits import (
     ANSWER_SECONDS,
     FRESH_SECONDS,
@@ -28,55 +23,19 @@ from vinom.rooms.visits import (
 )
 
 
-class Wire(StringTransport):
+class Links(MemoryLinks):
     """
-    One direction of a link; the test decides when its bytes arrive.
+    The links of node n2 to n1.
 
-    :ivar is_open: was it not aborted?
-    """
-
-    is_open = True
-
-    def abortConnection(self) -> None:
-        self.is_open = False
-
-
-class Links:
-    """
-    The links of one node to another.
-
-    :ivar is_stuck: does nothing arrive for now?
+    :ivar is_down: cannot n1 be reached?
     :ivar is_silent: does no node answer who dials?
     """
 
     def __init__(self, nodes: Nodes) -> None:
-        self.nodes = nodes
-        self.is_stuck = self.is_down = self.is_silent = False
+        super().__init__(nodes.clock)
+        self.is_down = self.is_silent = False
         self.more: list[str] = []
         self.direct: dict[str, str] = {}
-
-    def connect(self, node: Node) -> None:
-        """Dial a node."""
-        self.asking, self.answering = Wire(), Wire()
-        clock = self.nodes.clock
-        self.asker = NodeQuestions(clock, "n2", lambda: None)
-        receive = receiving(node.requests, clock, Bounds(rate=100.0, burst=1000.0))
-        self.answerer = NodeAnswers(
-            clock, lambda _: None, admit, receive, node.rooms.reserve
-        )
-        self.answerer.makeConnection(self.answering)
-        self.asker.makeConnection(self.asking)
-
-    def carry(self) -> None:
-        """Let everything arrive."""
-        while not self.is_stuck and (self.asking.value() or self.answering.value()):
-            for wire, end in (
-                (self.asking, self.answerer),
-                (self.answering, self.asker),
-            ):
-                data = wire.value()
-                wire.clear()
-                end.dataReceived(data)
 
     async def others(self) -> list[str]:
         return ["n1", "n3", *self.more]
@@ -84,25 +43,12 @@ class Links:
     async def address(self, node_id: str, reach: str) -> str:
         return self.direct.get(reach, "")
 
-    async def ask_seats(
-        self, node_id: str, game: str, options: bytes, player_ids: Sequence[str]
-    ) -> str:
-        if self.is_down or node_id != "n1":
-            raise NoCapacity("nobody listens there")
-        return await self.asker.ask_seats(game, options, player_ids)
-
-    async def visit(
-        self, node_id: str, player: Player, host: str, guest: Guest
-    ) -> GuestWire:
+    async def _open(self, node_id: str, *given: Any) -> NodeChannel:
         if node_id == "n4" or self.is_silent:
             return await Deferred()
-        if self.is_down or node_id != "n1":
+        if self.is_down:
             raise NoCapacity("nobody listens there")
-        return self.asker.open_visit(player, host, guest)
-
-
-async def admit(match_id: str, seat: int) -> bytes:
-    raise NoCapacity("there are no matches")
+        return await super()._open(node_id, *given)
 
 
 class TwoNodes(SynchronousTestCase):
@@ -114,7 +60,8 @@ class TwoNodes(SynchronousTestCase):
         self.first = self.nodes.start("n1")
         visits = Visits(self.links, self.nodes.clock)
         self.second = self.nodes.start("n2", visits=visits)
-        self.links.connect(self.first)
+        served = channels("n1", self.nodes.clock, self.first.requests, self.first.rooms)
+        self.links.connect(served)
         self.ann, _ = self.first.hello("ann")
 
     def turn(self) -> None:
@@ -275,8 +222,7 @@ class VisitTests(TwoNodes):
         client comes back; at the node of the room the player is away.
         """
         self.join(self.bob)
-        self.links.asker.connectionLost()
-        self.links.answerer.connectionLost()
+        self.links.break_off()
         self.assertEqual(self.bob.heard()[-1]["error"]["code"], "store_unavailable")
         self.assertTrue(self.bob.is_closed)
         self.assertIn("client_left", [m["type"] for m in self.ann.heard()])
@@ -287,7 +233,7 @@ class VisitTests(TwoNodes):
         """
         self.links.is_stuck = True
         self.bob.say("join_room", game="pair", room_id="r1")
-        self.links.asker.connectionLost()
+        self.links.break_off()
         (refused,) = self.bob.heard()
         self.assertEqual(refused["error"]["code"], "busy")
         self.assertFalse(self.bob.is_closed)
@@ -329,7 +275,7 @@ class VisitTests(TwoNodes):
         self.nodes.wait(1.0)
         self.first.die()
         self.links.is_silent = True
-        self.links.asker.connectionLost()
+        self.links.break_off()
         self.nodes.wait(SECONDS - 2.0)
         bob, _ = self.second.hello("bob again")
         self.assertEqual(self.ask(bob, "reconnect", resume=secret), [])
@@ -349,7 +295,7 @@ class VisitTests(TwoNodes):
         self.nodes.wait(1.0)
         self.first.die()
         self.links.is_down = True
-        self.links.asker.connectionLost()
+        self.links.break_off()
         self.nodes.wait(SECONDS + 1)
         bob, _ = self.second.hello("bob again")
         found = self.ask(bob, "reconnect", resume=secret)
@@ -361,8 +307,9 @@ class VisitTests(TwoNodes):
         A visitor who is disconnected for a flood by the room's node is disconnected.
         """
         self.join(self.bob)
-        (visitor,) = self.links.answerer._visits.values()
-        visitor._visit.close(Code.RATE_LIMITED, "too many messages")
+        members = self.first.rooms._rooms["r1"].members
+        (visitor,) = [m.conversation for m in members if m.name == "bob"]
+        visitor.line.close(Code.RATE_LIMITED, "too many messages")
         self.turn()
         self.assertEqual(self.bob.heard()[-1]["error"]["code"], "rate_limited")
         self.assertTrue(self.bob.is_closed)
@@ -382,7 +329,7 @@ class VisitTests(TwoNodes):
         self.turn()
         (update,) = self.bob.heard()
         self.assertEqual(update["data"]["changed"][0]["room_id"], "r4")
-        self.links.asker.connectionLost()
+        self.links.break_off()
         (update,) = self.bob.heard()
         self.assertEqual(sorted(update["data"]["gone"]), ["r2", "r4"])
         self.assertFalse(self.bob.is_closed)
@@ -392,7 +339,7 @@ class VisitTests(TwoNodes):
         Nothing is left of a visit when nobody watches.
         """
         self.ask(self.bob, "list_rooms", watch=True)
-        self.assertEqual(len(self.links.asker._guests), 1)
+        self.assertEqual(self.links.asked, 1)
         self.ask(self.bob, "list_rooms", watch=False)
         self.nothing_is_left()
 
@@ -488,7 +435,7 @@ class VisitTests(TwoNodes):
         lines = self.crowd(100)
         for line in lines:
             line.say("list_rooms", limit=1 + len(lines) % 50)
-        self.assertEqual(len(self.links.asker._guests), 1)
+        self.assertEqual(self.links.asked, 1)
         self.assertEqual(self.answered(lines), [1] * 100)
         self.first.joined("eve", "r4")
         (found,) = self.ask(self.bob, "list_rooms")
@@ -519,9 +466,9 @@ class VisitTests(TwoNodes):
         lines = self.crowd(100)
         for line in lines:
             line.say("list_rooms", watch=True)
-        self.assertEqual(len(self.links.asker._guests), MOST_AT_ONCE)
+        self.assertEqual(self.links.asked, MOST_AT_ONCE)
         self.assertEqual(self.answered(lines), [1] * 100)
-        self.assertEqual(len(self.links.asker._guests), 100)
+        self.assertEqual(self.links.asked, 100)
         for line in lines:
             line.say("list_rooms", watch=False)
         self.turn()
@@ -534,7 +481,7 @@ class VisitTests(TwoNodes):
         lines = self.crowd(100)
         for line in lines:
             line.say("join_room", game="pair")
-        self.assertEqual(len(self.links.asker._guests), MOST_AT_ONCE)
+        self.assertEqual(self.links.asked, MOST_AT_ONCE)
         self.links.is_stuck = False
         for _ in range(100):
             self.turn()
@@ -543,9 +490,10 @@ class VisitTests(TwoNodes):
 
     def seats(self, *lines: PlayerLine) -> Deferred[str]:
         """Look for seats in running rooms from the second node, as its queue does."""
-        running = RunningRooms(self.second.rooms, self.links)
         ids = [line.player_id for line in lines]
-        found = Deferred.fromCoroutine(running.seats("open", b'{"size":1}', ids))
+        found = Deferred.fromCoroutine(
+            self.second.rooms.seats("open", b'{"size":1}', ids)
+        )
         self.turn()
         return found
 
@@ -593,8 +541,7 @@ class VisitTests(TwoNodes):
 
     def nothing_is_left(self) -> None:
         """No visit is open at either end."""
-        self.assertEqual(self.links.answerer._visits, {})
-        self.assertEqual(self.links.asker._guests, {})
+        self.assertEqual((self.links.asked, self.links.served.sessions), (0, 0))
         self.assertEqual(self.second.rooms._visits._visits, {})
 
 

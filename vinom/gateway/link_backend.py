@@ -6,7 +6,6 @@ from collections import defaultdict
 from typing import Any, cast
 
 import msgspec
-from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
@@ -82,7 +81,6 @@ class LinkBackend:
         self._once = Once(self._dial)
         self._idle: dict[PacketConnection, IDelayedCall] = {}
         self._where: dict[PacketConnection, _Where] = {}
-        self._greeting: dict[PacketConnection, Deferred[None]] = {}
         # Links on which back ends accept no more sessions.
         self._closing: set[PacketConnection] = set()
         self.dialed = self.lost_links = 0
@@ -162,14 +160,11 @@ class LinkBackend:
     # What links report.
 
     def opened(self, line: PacketConnection, packet: Packet) -> None:
-        """A back end greets; it may not open sessions."""
-        greeting = self._greeting.get(line)
+        """A back end may not open sessions; it may greet again."""
         if packet.session_id:
             line.refuse(
                 packet.session_id, Reason.BAD_PACKET, "only a gateway may open sessions"
             )
-        elif greeting is not None and not greeting.called:
-            greeting.callback(None)
 
     def ended(self, line: PacketConnection) -> None:
         """A session of a link is over, perhaps the last one."""
@@ -199,11 +194,6 @@ class LinkBackend:
         self._closing.discard(line)
         where = self._where.pop(line, None)
         if where is None:
-            greeting = self._greeting.get(line)
-            if greeting is not None and not greeting.called:
-                greeting.errback(
-                    NoCapacity(f"the link was closed before a greeting: {why}")
-                )
             return
         links = self._links[where]
         links.remove(line)
@@ -264,17 +254,7 @@ class LinkBackend:
         await self._dialer.dial(endpoint, link, is_tls)
         watch_for_death(link.transport)
         # Before anything else, because back ends map sessions to gateways by it.
-        link.open(Packet(Kind.OPEN, _encode({"gateway_id": self._gateway_id})))
-        # The kernel connects us even to a program that hangs and never answers; a node
-        # that does not trust us ends the link.
-        self._greeting[link] = greeting = Deferred[None]()
-        try:
-            await greeting.addTimeout(DIAL_SECONDS, self._clock)
-        except TimeoutError:
-            link.abort("it did not greet in time")
-            raise NoCapacity("it accepts links, but did not greet in time") from None
-        finally:
-            del self._greeting[link]
+        await link.greet(_encode({"gateway_id": self._gateway_id}), DIAL_SECONDS)
         if is_tls:
             try:
                 self._dialer.check(link.transport)

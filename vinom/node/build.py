@@ -11,6 +11,7 @@ import socket
 import time
 from base64 import b32encode
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,7 @@ from twisted.logger import Logger
 from twisted.web.resource import Resource
 
 from vinom.base.limits.addresses import AddressBuckets
-from vinom.base.limits.buckets import NetworkBuckets, NetworkCounts, is_loopback
+from vinom.base.limits.buckets import NetworkBuckets, is_loopback
 from vinom.base.limits.logged import BoundedLog
 from vinom.base.limits.origins import Hosts, Origins
 from vinom.base.model import Issued, ServerAddress
@@ -65,7 +66,7 @@ from vinom.lobby.conversation.identity import (
 )
 from vinom.lobby.conversation.online import Online
 from vinom.lobby.conversation.provider import HttpsDocument, ProviderKeys, keys_of_file
-from vinom.lobby.conversation.visitors import receiving
+from vinom.lobby.conversation.visitors import NodeConversation
 from vinom.lobby.matches.join_tickets import JoinTickets
 from vinom.lobby.matches.service import Matches
 from vinom.lobby.matchmaking.matchmaker import Matchmaker
@@ -76,11 +77,11 @@ from vinom.lobby.results.sending import Receiver, Sending
 from vinom.lobby.results.service import Results
 from vinom.lobby.results.store import ResultStore
 from vinom.lobby.results.webhook import read_secrets
+from vinom.net.frames import FRAME_LIMIT
 from vinom.net.keys.authority import Authority
 from vinom.net.keys.files import read_file
 from vinom.net.lines.forwarded import Proxies
 from vinom.net.lines.limits import (
-    CountedFactory,
     LineBounds,
     Reserve,
     ReservingFactory,
@@ -90,10 +91,9 @@ from vinom.net.lines.limits import (
 from vinom.net.lines.proxied import ProxiedFactory
 from vinom.net.lines.secure import over_tls
 from vinom.net.lines.sniff import Spoken
-from vinom.net.lines.tcp import LineFactory, Lines
+from vinom.net.lines.tcp import LineFactory, LineProtocol, Lines
 from vinom.net.lines.tls import HttpTls, ReloadableTls, SpeaksHttp
 from vinom.net.lines.websocket import WebSockets
-from vinom.net.nodes import Admit, KeepSeats
 from vinom.net.web.answers import RequestDeadlines, make_site
 from vinom.net.web.front_door import FrontDoor
 from vinom.net.web.guards import NamedHosts, admin_port
@@ -105,7 +105,7 @@ from vinom.node.games import GameTable
 from vinom.node.gateways import GatewayLinks
 from vinom.node.keys import Keys, LobbyCertificate
 from vinom.node.lease import OwnLease
-from vinom.node.links import NodeLinks, NodeTls, answering
+from vinom.node.links import Answers, NodeLinks, NodeTls, dial_node
 from vinom.node.listening import bind_problem
 from vinom.node.requests import Lobby, Requests, offers_of
 from vinom.node.settings import Settings
@@ -117,7 +117,7 @@ from vinom.play.hosting.guarding import guard_games
 from vinom.play.hosting.keeping import Keeping
 from vinom.play.hosting.recordings import Recordings
 from vinom.rooms.matches import MatchRooms
-from vinom.rooms.rooms import Rooms, RunningRooms
+from vinom.rooms.rooms import Rooms
 from vinom.rooms.round import RoomBounds, RoomContext
 from vinom.rooms.visits import Visits
 from vinom.store.memory.players import MemoryPlayerStore
@@ -259,37 +259,6 @@ def admin_site(api: Resource, settings: Settings, reactor: Any) -> IProtocolFact
         NamedHosts(api, own_hosts(settings), reactor, programs=(b"metrics",)),
         reactor,
         deadlines=RequestDeadlines(settings.hello_seconds),
-    )
-
-
-def link_site(
-    tls: NodeTls,
-    admit: Admit,
-    reserve: KeepSeats,
-    requests: Requests,
-    settings: Settings,
-    reactor: Any,
-) -> Any:
-    """
-    Make what listens at ``node_link``.
-
-    :param admit: serves players who came back to other nodes.
-    :param reserve: keeps seats of running rooms for players of other nodes.
-    :param requests: serves players of other nodes in rooms of this one.
-    """
-    bounded = BoundedLog(_log, reactor)
-    # One from each node is enough; many, of strangers, cost little.
-    return CountedFactory(
-        answering(
-            tls,
-            reactor,
-            admit,
-            receiving(requests, reactor, talk_bounds(settings)),
-            reserve,
-        ),
-        NetworkCounts(64, 128, 512),
-        bounded,
-        is_proven=True,
     )
 
 
@@ -444,7 +413,8 @@ def build_base(
         stores = redis_stores(settings, node_id, reactor, entropy, turns, direct)
     node_tls, links = NodeTls(authority, node_id), None
     if settings.store != "memory":
-        links = NodeLinks(stores.nodes, node_tls, node_id, reactor)
+        dial = partial(dial_node, node_tls, reactor)
+        links = NodeLinks(stores.nodes, dial, node_id, reactor, turns)
     return Base(
         settings,
         games,
@@ -698,7 +668,7 @@ def build_rooms(base: Base, fleet: FleetParts, lobby: Lobby) -> Rooms:
         else Keeping(stores.checkpoints, base.reactor, lambda: base.lease.is_current),
         visits=None if links is None else Visits(links, base.reactor),
     )
-    lobby.matchmaker.rounds.running_rooms = RunningRooms(rooms, links)
+    lobby.matchmaker.rounds.running_rooms = rooms
     return rooms
 
 
@@ -865,6 +835,36 @@ def gateway_links(settings: Settings, parts: Parts, pages: Resource) -> GatewayL
     )
 
 
+def node_channels(settings: Settings, parts: Parts) -> GatewayLinks:
+    """
+    Make what serves other nodes: their questions, and their players in rooms here.
+
+    :param settings: the node's.
+    :param parts: of the node.
+    """
+    reactor, rooms, requests = parts.base.reactor, parts.rooms, parts.requests
+    answers = Answers(parts.lobby.matches.admit, rooms.reserve, rooms.list_here)
+    bounds = talk_bounds(settings)
+    lines = Lines(
+        lambda line: NodeConversation(answers, requests, line, reactor, bounds),
+        reactor,
+        bounds=LineBounds(FRAME_LIMIT),
+        errors=parts.lines.errors,
+    )
+    return GatewayLinks(
+        parts.base.stores.node_id,
+        {},
+        reactor,
+        parts.base.turns,
+        parts.websockets.direct,
+        most_sessions=MOST_VISITS,
+        peer="node",
+        first=lambda peer: LineProtocol(lines, peer.host, False, reactor.seconds()),
+    )
+
+
+#: Players of other nodes who can be in rooms of this one, with questions of nodes.
+MOST_VISITS = 100_000
 #: How often old recordings are looked for, seconds.
 _SWEEP_SECONDS = 60.0
 

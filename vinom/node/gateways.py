@@ -2,8 +2,8 @@
 Links of gateways: each session on them is a player's connection.
 
 The protocols for players who connect directly serve it unchanged: `SessionTransport`
-is their transport.
-Source: docs/protocol/gateway.rst, section "Links".
+is their transport. Links of other nodes are the same, with their channels as sessions.
+Sources: docs/protocol/gateway.rst, section "Links"; docs/protocol/nodes.rst.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from twisted.application.service import Service
@@ -29,7 +29,7 @@ from twisted.internet.interfaces import (
     IReactorTime,
     ITransport,
 )
-from twisted.internet.protocol import Protocol, ServerFactory, connectionDone
+from twisted.internet.protocol import ServerFactory, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -51,6 +51,7 @@ from vinom.net.lines.sniff import Spoken
 from vinom.net.lines.sniffed import SNIFF_SECONDS, Sniffing
 from vinom.net.lines.tcp import watch_for_death
 from vinom.net.lines.tls import OfContexts
+from vinom.net.nodes import NODE_PROTOCOL
 from vinom.net.streams.channels import Channel
 from vinom.net.streams.ends import Reason
 from vinom.net.streams.multiplex import VISIT_SECONDS, PacketConnection, PeerTerms
@@ -293,9 +294,11 @@ _UNIX = "unix:"
 
 
 class _Greeting(msgspec.Struct):
-    """The body of the first *open* of a link."""
+    """The body of the first *open* of a link: of a gateway, or of a node."""
 
-    gateway_id: str
+    gateway_id: str = ""
+    node_id: str = ""
+    protocol: int = NODE_PROTOCOL
 
 
 class _Opening(msgspec.Struct):
@@ -313,13 +316,11 @@ _openings = msgspec.json.Decoder(_Opening)
 
 class GatewayLinks(Service):
     """
-    Serve the sessions of gateways (`vinom.net.streams.multiplex.Taker`).
+    Serve the sessions of gateways, or of nodes (`vinom.net.streams.multiplex.Taker`).
 
     :ivar gateways: the linked gateways, with their links.
     :ivar served: number of sessions so far.
     """
-
-    name = "gateways"
 
     def __init__(
         self,
@@ -330,6 +331,8 @@ class GatewayLinks(Service):
         direct: DirectReads,
         *,
         most_sessions: int = MOST_SESSIONS,
+        peer: Literal["gateway", "node"] = "gateway",
+        first: Callable[[Any], IProtocol] | None = None,
     ) -> None:
         """
         :param node_id: id of this node.
@@ -339,11 +342,16 @@ class GatewayLinks(Service):
         :param turn_end: links send at the ends of turns.
         :param direct: reads connections without the reactor.
         :param most_sessions: most sessions of all links.
+        :param peer: who may dial links.
+        :param first: makes the protocol for a session, by the client's address, before
+            anything has come; ``None`` waits for the first bytes.
         """
+        self.name, self._peer = f"{peer}s", peer
         self._node_id, self._serve, self.clock = node_id, serve, clock
-        self._most_sessions = most_sessions
+        self._most_sessions, self._first = most_sessions, first
         self._ends: dict[PacketConnection, _LinkEnd] = {}
-        self.rounds, self.waits = Rounds(clock, VISIT_SECONDS), Waits(clock)
+        # Links are few: they are visited all at once.
+        self.rounds, self.waits = Rounds(clock, VISIT_SECONDS, 1), Waits(clock)
         self.turn_end, self.direct = turn_end, direct
         self.log = BoundedLog(_log, clock)
         self._stopped: Deferred[None] | None = None
@@ -355,8 +363,8 @@ class GatewayLinks(Service):
         """Count the links of each gateway."""
         found: dict[str, int] = {}
         for end in self._ends.values():
-            if end.gateway_id is not None:
-                found[end.gateway_id] = found.get(end.gateway_id, 0) + 1
+            if end.peer_id is not None:
+                found[end.peer_id] = found.get(end.peer_id, 0) + 1
         return found
 
     def status(self) -> dict[str, Any]:
@@ -412,9 +420,9 @@ class GatewayLinks(Service):
 
     # Called by ends of links.
 
-    def began(self, line: PacketConnection, end: _LinkEnd) -> None:
+    def began(self, end: _LinkEnd) -> None:
         """A connection is made; its peer must greet."""
-        self._ends[line] = end
+        self._ends[end] = end
 
     # Reports of lines (Taker).
 
@@ -422,8 +430,8 @@ class GatewayLinks(Service):
         """A gateway greets, or begins a session."""
         end = self._ends[line]
         if packet.session_id == 0:
-            self._greeted(line, end, packet)
-        elif end.gateway_id is None:
+            self._greeted(end, packet)
+        elif end.peer_id is None:
             line.end(Reason.BAD_PACKET, "a link begins with open of session 0")
         else:
             self._open(line, packet)
@@ -437,38 +445,48 @@ class GatewayLinks(Service):
     def lost(self, line: PacketConnection, why: str) -> None:
         """A link is over; its sessions have been ended."""
         end = self._ends.pop(line)
-        if end.gateway_id is not None:
+        if end.peer_id is not None:
             _log.info(
-                "the link of gateway {gateway} is over: {why}",
-                gateway=end.gateway_id,
+                "the link of {peer} {peer_id} is over: {why}",
+                peer=self._peer,
+                peer_id=end.peer_id,
                 why=why,
             )
         if not self._ends and self._stopped is not None:
             stopped, self._stopped = self._stopped, None
             stopped.callback(None)
 
-    def _greeted(self, line: PacketConnection, end: _LinkEnd, packet: Packet) -> None:
+    def _greeted(self, line: _LinkEnd, packet: Packet) -> None:
         try:
-            end.check()
-            gateway_id = _greetings.decode(packet.body).gateway_id
+            line.check()
+            greeting = _greetings.decode(packet.body)
+            is_gateway = self._peer == "gateway"
+            peer_id = greeting.gateway_id if is_gateway else greeting.node_id
+            if not peer_id:
+                raise msgspec.ValidationError(f"no {self._peer}_id")
+            if greeting.protocol != NODE_PROTOCOL:
+                raise PeerError(f"protocol {greeting.protocol}, not {NODE_PROTOCOL}")
         except PeerError as error:
             self.log.warn(
-                "refused a link from {peer}: {why}", peer=end.peer, why=str(error)
+                "refused a link from {peer}: {why}", peer=line.peer, why=str(error)
             )
             line.abort(str(error))
             return
         except msgspec.MsgspecError as error:
             line.end(Reason.BAD_PACKET, f"the body of open of session 0: {error}")
             return
-        if end.gateway_id is not None:
+        if line.peer_id is not None:
             line.end(Reason.BAD_PACKET, "a link can be greeted only once")
             return
         if self._is_draining:
             line.end(Reason.DRAINING, "the node stops")
             return
-        end.greeted(gateway_id[:64])
+        line.greeted(peer_id[:64])
         _log.info(
-            "gateway {gateway} is linked from {peer}", gateway=gateway_id, peer=end.peer
+            "{peer} {peer_id} is linked from {host}",
+            peer=self._peer,
+            peer_id=line.peer_id,
+            host=line.peer,
         )
         line.open(Packet(Kind.OPEN, _encode({"node_id": self._node_id})))
 
@@ -494,6 +512,9 @@ class GatewayLinks(Service):
         transport = SessionTransport(channel, host, found.port, self.clock)
         channel.leg = transport
         line.add(channel)
+        if self._first is not None:
+            transport.begin(self._first(transport.getPeer()))
+            return
         transport.begin(
             Sniffing(
                 partial(self._chosen, transport, found.tls),
@@ -536,67 +557,56 @@ def _forget(reason: Failure, is_overdue: bool) -> None:
     """A session ended before a protocol served it: do nothing."""
 
 
-class _LinkEnd(Protocol):
+class _LinkEnd(PacketConnection):
     """
     The connection of one link.
 
-    :ivar gateway_id: id of the gateway; ``None`` before the greeting.
+    :ivar peer_id: id of the gateway, or node; ``None`` before the greeting.
     :ivar peer: its address, for the log.
     """
 
-    transport: Any
-
     def __init__(self, links: GatewayLinks, check: Callable[[Any], None]) -> None:
-        self._links, self._check = links, check
-        self.gateway_id: str | None = None
-        self.peer = ""
-        self._line: PacketConnection
-        self._alarm = Timer(links.clock)
-
-    def connectionMade(self) -> None:
-        links, transport = self._links, self.transport
-        watch_for_death(transport)
-        self.peer = getattr(transport.getPeer(), "host", "") or "a UNIX socket"
-        clock = links.clock
-        self._line = line = PacketConnection(
+        super().__init__(
             links,
-            clock,
+            links.clock,
             links.rounds,
             PeerTerms(lost=Reason.CLIENT_LOST, pings=True),
             direct=links.direct,
             turns=links.turn_end,
         )
-        links.began(line, self)
-        line.makeConnection(transport)  # type: ignore[no-untyped-call]
-        self._alarm.start(GREETING_SECONDS, self._overdue)
+        self._links, self._check = links, check
+        self.peer_id: str | None = None
+        self.peer = ""
+        self._alarm = Timer(links.clock)
 
-    def dataReceived(self, data: bytes) -> None:
-        self._line.dataReceived(data)
+    def connectionMade(self) -> None:
+        transport = self.transport
+        watch_for_death(transport)
+        self.peer = getattr(transport.getPeer(), "host", "") or "a UNIX socket"
+        super().connectionMade()
+        self._links.began(self)
+        self._alarm.start(GREETING_SECONDS, self._overdue)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._alarm.cancel()
-        self._line.connectionLost(reason)
-
-    def abort(self) -> None:
-        """End the connection at once."""
-        self.transport.abortConnection()
+        super().connectionLost(reason)
 
     def check(self) -> None:
         """
-        Check that the peer is a gateway.
+        Check that the peer is a gateway, or a node.
 
-        :raises PeerError: it is not a gateway.
+        :raises PeerError: it is not.
         """
         self._check(self.transport)
 
-    def greeted(self, gateway_id: str) -> None:
+    def greeted(self, peer_id: str) -> None:
         """The peer greeted."""
-        self.gateway_id = gateway_id
+        self.peer_id = peer_id
         self._alarm.cancel()
 
     def _overdue(self) -> None:
         self._links.log.info("a link from {peer} was not greeted", peer=self.peer)
-        self._line.abort("it did not greet in time")
+        self.abort("it did not greet in time")
 
 
 def listen_for_gateways(
@@ -620,12 +630,25 @@ def listen_for_gateways(
     if where.startswith(_UNIX):
         path = Path(where.removeprefix(_UNIX))
         return listen_privately(reactor, path, NoChildren(links.factory(), is_refused))
-    is_gateway = partial(proves, GATEWAY_PURPOSE)
-    site = CountedFactory(
-        over_tls(OfContexts(tls.context), links.factory(is_gateway), reactor),
-        # Each gateway needs only a few; many, from strangers, cost little.
+    site = over_links(links, tls, GATEWAY_PURPOSE, reactor)
+    return listen_at(reactor, where, interface, site)
+
+
+def over_links(
+    links: GatewayLinks, tls: NodeTls, purpose: str, clock: IReactorTime
+) -> IProtocolFactory:
+    """
+    Make the factory that accepts links over TLS.
+
+    :param tls: TLS of this node.
+    :param purpose: what the certificates of peers must be for.
+    """
+    return CountedFactory(
+        over_tls(
+            OfContexts(tls.context), links.factory(partial(proves, purpose)), clock
+        ),
+        # Each peer needs only a few; many, from strangers, cost little.
         NetworkCounts(64, 128, 512),
         links.log,
         is_proven=True,
     )
-    return listen_at(reactor, where, interface, site)

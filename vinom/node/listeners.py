@@ -25,7 +25,7 @@ from vinom.errors import Misconfigured
 from vinom.fleet.control.link import ControlServer
 from vinom.fleet.local.fleet import LocalFleet
 from vinom.fleet.local.forklink import User
-from vinom.net.keys.authority import private_folder
+from vinom.net.keys.authority import NODE_PURPOSE, private_folder
 from vinom.net.keys.files import write_secret
 from vinom.net.lines.limits import ReservingFactory
 from vinom.net.lines.proxied import ProxiedFactory
@@ -38,10 +38,10 @@ from vinom.node.build import (
     game_user,
     gateway_links,
     is_plaintext,
-    link_site,
+    node_channels,
     public_site,
 )
-from vinom.node.gateways import GatewayLinks, listen_for_gateways
+from vinom.node.gateways import GatewayLinks, listen_for_gateways, over_links
 from vinom.node.links import SERVES, listen_for_pods
 from vinom.node.listening import (
     NoChildren,
@@ -68,6 +68,7 @@ class Listeners:
     :ivar lobby_at: where the lobby listens.
     :ivar web_at: where others listen, by setting.
     :ivar gateways: serves gateways; ``None`` without ``gateway_link``.
+    :ivar nodes: serves other nodes; ``None`` without ``node_link``.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class Listeners:
         self.lobby_at = ""
         self.web_at: dict[str, str] = {}
         self.gateways: GatewayLinks | None = None
+        self.nodes: GatewayLinks | None = None
         self._link_host = settings.public_host
 
     def open_control(self, arrived: Callable[[Any, Any], Any]) -> None:
@@ -198,14 +200,8 @@ class Listeners:
             )
             self._listens("gateway_link", port)
         if settings.link is not None and parts.base.links is not None:
-            site = link_site(
-                parts.base.node_tls,
-                parts.lobby.matches.admit,
-                parts.rooms.reserve,
-                parts.requests,
-                settings,
-                reactor,
-            )
+            self.nodes = node_channels(settings, parts)
+            site = over_links(self.nodes, parts.base.node_tls, NODE_PURPOSE, reactor)
             own, store = settings.interface, settings.store
             where = own if settings.link.isdecimal() else settings.public_host
             if is_loopback(where) and isinstance(store, StoreAddress):

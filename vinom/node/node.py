@@ -187,8 +187,9 @@ class Node(MultiService):
         """Add what starts in this order, and stops in the reverse one."""
         self._first = [*parts.base.stores.services, parts.base.lease]
         for service in (
-            # Players of gateways get their last.
+            # Players of gateways, and of other nodes, get their last.
             self._listeners.gateways,
+            self._listeners.nodes,
             *watch.services,
             self._problems,
             parts.base.links,

@@ -336,6 +336,8 @@ class Requests(Service):
         self, conversation: Conversation, player: Player, request: Request
     ) -> Push:
         """Answer a request of a player who said hello."""
+        if conversation.is_visiting:
+            raise Refused(Code.UNKNOWN_TYPE, "your own node answers this")
         host = conversation.host
         answer: Push
         match request:

@@ -145,12 +145,12 @@ class RoomIndex:
         counts.update({key: len(rooms) for key, rooms in self._hidden.items()})
         return counts
 
-    def answer(self, conversation: Conversation, asked: ListRooms) -> RoomList:
+    def answer(self, conversation: Conversation | None, asked: ListRooms) -> RoomList:
         """List rooms, and remember who wants to be sent changes."""
         wanted = asked.game, asked.state
-        if asked.watch is not None:
+        if conversation is not None and asked.watch is not None:
             self.forget(conversation)
-        if asked.watch:
+        if conversation is not None and asked.watch:
             self._watchers.add(wanted, conversation, {})
         found = [rooms for key, rooms in self._rooms.items() if _fits(wanted, key)]
         rooms = chain.from_iterable(each.values() for each in found)
@@ -290,12 +290,12 @@ class MatchList:
             clock, _MATCHES_PAUSE, self._report
         )
 
-    def answer(self, conversation: Conversation, asked: ListRooms) -> RoomList:
+    def answer(self, conversation: Conversation | None, asked: ListRooms) -> RoomList:
         """List matches, and remember who wants to be sent changes."""
         found = self._look(asked)
-        if asked.watch is not None:
+        if conversation is not None and asked.watch is not None:
             self.forget(conversation)
-        if asked.watch:
+        if conversation is not None and asked.watch:
             self._watchers.add(asked, conversation, _by_id(found.rooms))
             self._watchers.report_soon()
         return found

@@ -31,7 +31,7 @@ from vinom.base.messages.rooms import (
     is_room_id,
 )
 from vinom.base.model import Player
-from vinom.errors import Code, NoCapacity, Refused, StoreUnavailable
+from vinom.errors import Code, Refused
 from vinom.fleet.relay.room import RelayFleet
 from vinom.game import Game
 from vinom.lobby.conversation.conversation import (
@@ -49,7 +49,7 @@ from vinom.rooms.ownership import RoomOwnership, room_busy, room_ended, room_mov
 from vinom.rooms.room import NodeRoom
 from vinom.rooms.round import RoomContext, RoomTerms
 from vinom.rooms.seating import Member
-from vinom.rooms.visits import Nodes, VisitedRoom, Visits
+from vinom.rooms.visits import VisitedRoom, Visits
 
 #: What only the host of a room may ask.
 HostRequest = StartRoom | AddBot | KickSeat | SetTeam | Rematch
@@ -58,8 +58,6 @@ HostRequest = StartRoom | AddBot | KickSeat | SetTeam | Rematch
 _STOP_SECONDS = 5.0
 #: How long the node of a room may take to answer at least, seconds.
 _SHORTEST_SECONDS = 1.0
-#: How many other nodes are asked for seats of one party.
-_MOST_ASKED = 8
 
 
 class Rooms(Service):
@@ -174,13 +172,8 @@ class Rooms(Service):
                 room, member = _membership(conversation, room_id)
                 room.leave(member, "left")
                 return RoomDone(room.room_id, member.seat)
-            case ListRooms(game, matches=matches):
-                if game is not None:
-                    # Nothing is ever listed of others; and watching costs something.
-                    self._game(game)
-                if not matches:
-                    return self.directory.index.answer(conversation, request)
-                return self.directory.match_list.answer(conversation, request)
+            case ListRooms():
+                return self.list_here(request, conversation)
             case PeekRoom(room_id):
                 return self.directory.peek(room_id, player.player_id)
             case Ack(seen, room_id):
@@ -190,6 +183,21 @@ class Rooms(Service):
             case StartRoom() | AddBot() | KickSeat() | SetTeam() | Rematch():
                 return self._command(conversation, request)
         raise Refused(Code.UNKNOWN_TYPE, "no request has this type")
+
+    def list_here(
+        self, request: ListRooms, conversation: Conversation | None = None
+    ) -> RoomList:
+        """
+        List the rooms, or matches, of this node.
+
+        :param conversation: of the player who asks; others watch nothing.
+        :raises Refused: there is no such game.
+        """
+        if request.game is not None:
+            # Nothing is ever listed of others; and watching costs something.
+            self._game(request.game)
+        listed = self.directory.match_list if request.matches else self.directory.index
+        return listed.answer(conversation, request)
 
     def _command(self, conversation: Conversation, request: HostRequest) -> RoomDone:
         """Do what only the host of a room may ask."""
@@ -546,40 +554,12 @@ class Rooms(Service):
                 return room.room_id
         return ""
 
-
-class RunningRooms:
-    """
-    Keep seats for players who wait: see `vinom.lobby.matchmaking.matchmaker.Running`.
-    """
-
-    def __init__(self, rooms: Rooms, nodes: Nodes | None) -> None:
-        """
-        :param rooms: of this node.
-        :param nodes: reaches the others; ``None`` if there are none.
-        """
-        self._rooms, self._nodes = rooms, nodes
-        self._turn = 0
-
     async def seats(self, game: str, options: bytes, player_ids: Sequence[str]) -> str:
-        """Keep seats for these players; returns the room's id, or nothing."""
-        room_id = self._rooms.reserve(game, options, player_ids)
-        if room_id or self._nodes is None:
-            return room_id
-        try:
-            others = await self._nodes.others()
-        except StoreUnavailable:
-            return ""
-        # Not always the same ones first.
-        self._turn += 1
-        turn = self._turn % max(1, len(others))
-        for node_id in (*others[turn:], *others[:turn])[:_MOST_ASKED]:
-            try:
-                found = await self._nodes.ask_seats(node_id, game, options, player_ids)
-            except NoCapacity:
-                continue
-            if found:
-                return found
-        return ""
+        """Do as `reserve`, in any node: `vinom.lobby.matchmaking.rounds.Running`."""
+        found = self.reserve(game, options, player_ids)
+        if found or self._visits is None:
+            return found
+        return await self._visits.seats(game, options, player_ids)
 
 
 def _visited(conversation: Conversation, request: Request) -> VisitedRoom | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
+from functools import partial
 from math import inf
 from typing import Any, Protocol
 
@@ -40,15 +42,22 @@ from vinom.base.messages.rooms import (
     RoomListUpdate,
 )
 from vinom.base.model import Player
+from vinom.base.reactor.waits import Once
 from vinom.errors import Code, NoCapacity, PeerError, Refused, StoreUnavailable
 from vinom.lobby.conversation.conversation import Conversation, Membership
-from vinom.net.nodes import Guest, GuestWire
+from vinom.net.nodes import (
+    CAUGHT_UP,
+    DEPARTED,
+    SLOW,
+    Departed,
+    NodeChannel,
+)
 
 #: How long a node may take to answer a request about its rooms, seconds.
 ANSWER_SECONDS = 5.0
 #: How long a node may take to list its rooms, seconds.
 LIST_SECONDS = 1.0
-#: How many other nodes are asked for a room that takes anybody.
+#: How many other nodes are asked for a room that takes anybody, or for seats.
 _MOST_ASKED = 8
 #: How many players at once ask one node for a list, or for a room that takes anybody;
 #: others wait for their turn.
@@ -57,8 +66,8 @@ MOST_AT_ONCE = 32
 FRESH_SECONDS = 1.0
 #: Most rooms that anybody may ask for.
 _LONGEST_LIST = 100
-#: What is asked for: a node, a game, a state, and whether it is matches.
-_Wanted = tuple[str, str | None, str | None, bool]
+#: Of which node what list is wanted.
+_Wanted = tuple[str, ListRooms]
 _Update = type[RoomListUpdate] | type[MatchListUpdate]
 _UPDATES = (b'{"type":"room_list_update"', b'{"type":"match_list_update"')
 #: What the ids of our own questions begin with. They are encoded near the front.
@@ -88,12 +97,18 @@ class Nodes(Protocol):
     async def address(self, node_id: str, reach: Reach) -> str:
         """Find where players reach a node directly; empty if they do not."""
 
-    async def visit(
-        self, node_id: str, player: Player, host: str, guest: Guest
-    ) -> GuestWire:
+    async def list_rooms(self, node_id: str, request: ListRooms) -> RoomList:
         """
-        Begin a visit of a player.
+        Ask a node for a list of its rooms; nobody watches it.
 
+        :raises NoCapacity: that node cannot be reached.
+        """
+
+    async def visit(self, node_id: str, player: Player, host: str) -> NodeChannel:
+        """
+        Open a channel for a player.
+
+        :param host: the player's address.
         :raises NoCapacity: that node cannot be reached.
         """
 
@@ -121,16 +136,19 @@ class Visit:
     def __init__(
         self,
         conversation: Conversation,
+        channel: NodeChannel,
         clock: IReactorTime,
         ended: Callable[[Visit], None],
     ) -> None:
         """
         :param conversation: the player's, with this node.
+        :param channel: the player's, to the other one.
         :param clock: for answers that do not come.
         :param ended: called once.
         """
         self._conversation, self._clock, self._ended = conversation, clock, ended
-        self._wire: GuestWire | None = None
+        self._channel = channel
+        channel.heard, channel.over = self.passed, self.over
         self._waiting: dict[str, Deferred[Told | Failed]] = {}
         self._rooms: set[str] = set()
         # Ids on the lists of that node that the player watches, by sort of list.
@@ -140,12 +158,6 @@ class Visit:
         self._number = 0
         self._is_slow = self._is_over = False
 
-    def begin(self, wire: GuestWire) -> None:
-        """The other node can be reached."""
-        self._wire = wire
-        if self._is_over:
-            wire.end()
-
     async def ask(self, request: Request) -> Push | None:
         """
         Have the other node answer a request.
@@ -153,16 +165,16 @@ class Visit:
         :returns: ``None`` if this sort is not answered.
         :raises Refused: it refuses, or does not answer.
         """
-        if self._wire is None or self._is_over:
+        if self._is_over:
             raise _unreachable("the node of this room is gone")
         if isinstance(request, Ack):
-            self._wire.say(encode_request(request))
+            self._channel.send(encode_request(request))
             return None
         self._number += 1
         id = f"{_OURS}{self._number}"
         answered: Deferred[Told | Failed] = Deferred()
         self._waiting[id] = answered
-        self._wire.say(encode_request(request, id))
+        self._channel.send(encode_request(request, id))
         try:
             answer = await answered.addTimeout(ANSWER_SECONDS, self._clock)
         except (TimeoutError, CancelledError) as error:
@@ -204,16 +216,18 @@ class Visit:
 
     def act(self, envelope: Envelope) -> None:
         """Pass on an action."""
-        if self._wire is not None:
-            self._wire.say(json.encode(envelope))
+        self._channel.send(json.encode(envelope))
 
-    # Calls of the link.
+    # What the other node sends.
 
     def passed(self, message: bytes) -> None:
         """Send the player a message, or take the answer to a question."""
         if _MARK in message[:_FRONT]:
             # One that comes too late is nobody's.
             self._answer(message)
+            return
+        if message.startswith(DEPARTED):
+            self._departed(json.decode(message, type=Departed).room_id)
             return
         if self._watched and message.startswith(_UPDATES):
             self._note_update(message)
@@ -222,12 +236,12 @@ class Visit:
                 return
         conversation = self._conversation
         conversation.pass_on(message)
-        if conversation.line.is_behind and not self._is_slow and self._wire is not None:
+        if conversation.line.is_behind and not self._is_slow:
             self._is_slow = True
-            self._wire.slowed(True)
+            self._channel.send(SLOW)
             conversation.when_caught_up(self._caught_up)
 
-    def departed(self, room_id: str) -> None:
+    def _departed(self, room_id: str) -> None:
         """The player is no longer in a room."""
         if room_id in self._rooms:
             self._rooms.discard(room_id)
@@ -250,8 +264,7 @@ class Visit:
     def end(self) -> None:
         """End it: the player's line is closed, or needs it no longer."""
         if not self._is_over:
-            if self._wire is not None:
-                self._wire.end()
+            self._channel.end()
             self._finish()
 
     def _finish(self) -> None:
@@ -302,8 +315,7 @@ class Visit:
 
     def _caught_up(self) -> None:
         self._is_slow = False
-        if self._wire is not None and not self._is_over:
-            self._wire.slowed(False)
+        self._channel.send(CAUGHT_UP)
 
 
 class Visits:
@@ -318,9 +330,9 @@ class Visits:
         self._visits: dict[Conversation, dict[str, Visit]] = {}
         self._turn = 0
         self._turns: dict[str, DeferredSemaphore] = {}
-        # Lists that were found lately, when, and who waits for the same one.
+        # Lists that were found lately, and when.
         self._found: dict[_Wanted, tuple[float, RoomList | None]] = {}
-        self._wanted: dict[_Wanted, list[Deferred[None]]] = {}
+        self._once = Once(self._find_list)
 
     async def ask(
         self,
@@ -335,31 +347,26 @@ class Visits:
         :raises Refused: it refuses, or cannot be reached.
         """
         _check_open(conversation)
-        visits = self._visits.setdefault(conversation, {})
-        visit = visits.get(node_id)
+        visit = self._visits.get(conversation, {}).get(node_id)
         if visit is None:
-
-            def ended(visit: Visit) -> None:
-                if visits.get(node_id) is visit:
-                    del visits[node_id]
-                if not visits and self._visits.get(conversation) is visits:
-                    del self._visits[conversation]
-
-            visit = visits[node_id] = Visit(conversation, self._clock, ended)
+            host = conversation.host
             try:
-                visit.begin(
-                    await self._nodes.visit(node_id, player, conversation.host, visit)
-                )
+                channel = await self._nodes.visit(node_id, player, host)
             except NoCapacity as error:
-                visit.end()
                 raise _unreachable(str(error)) from None
-            except CancelledError:
-                visit.end()
-                raise
             if not conversation.is_open:
-                visit.end()
+                channel.end()
                 _check_open(conversation)
+            ended = partial(self._ended, conversation, node_id)
+            visit = Visit(conversation, channel, self._clock, ended)
+            self._visits.setdefault(conversation, {})[node_id] = visit
         return await visit.ask(request)
+
+    def _ended(self, conversation: Conversation, node_id: str, visit: Visit) -> None:
+        visits = self._visits[conversation]
+        del visits[node_id]
+        if not visits:
+            del self._visits[conversation]
 
     async def moved(
         self, node_id: str, conversation: Conversation, room_id: str
@@ -381,69 +388,42 @@ class Visits:
         """Ask all other nodes for their lists; who does not answer is left out."""
         watched = self._visits.get(conversation, {})
 
+        asked = structs.replace(request, watch=None, limit=_LONGEST_LIST)
+
         def asking(node_id: str) -> Coroutine[Any, Any, Push | None]:
             if request.watch or (request.watch is not None and node_id in watched):
                 # Its updates are for this player.
                 return self._ask_in_turn(node_id, conversation, player, request)
-            return self._list_of(node_id, conversation, player, request)
+            return self._list_of((node_id, asked), request.limit)
 
-        asked = [
+        answers = [
             Deferred.fromCoroutine(asking(node_id)).addTimeout(
                 LIST_SECONDS, self._clock
             )
-            for node_id in await self._reachable()
+            for node_id in await self._others()
         ]
-        found = await DeferredList(asked, consumeErrors=True)
+        found = await DeferredList(answers, consumeErrors=True)
         return [push for _, push in found if isinstance(push, RoomList)]
 
-    async def _list_of(
-        self,
-        node_id: str,
-        conversation: Conversation,
-        player: Player,
-        request: ListRooms,
-    ) -> RoomList | None:
+    async def _list_of(self, wanted: _Wanted, limit: int) -> RoomList | None:
         """Find the list of a node: the same question of many is asked once."""
-        wanted = node_id, request.game, request.state, request.matches
-        while True:
-            at, found = self._found.get(wanted, (-inf, None))
-            # A clock of the day may go back.
-            if at <= self._clock.seconds() < at + FRESH_SECONDS:
-                break
-            waiting = self._wanted.get(wanted)
-            if waiting is None:
-                found = await self._find_list(wanted, conversation, player, request)
-                break
-            other: Deferred[None] = Deferred()
-            waiting.append(other)
-            await other
+        at, found = self._found.get(wanted, (-inf, None))
+        # A clock of the day may go back.
+        if not at <= self._clock.seconds() < at + FRESH_SECONDS:
+            found = await self._once(wanted)
         if found is None:
             return None
-        return structs.replace(found, rooms=found.rooms[: request.limit])
+        return structs.replace(found, rooms=found.rooms[:limit])
 
-    async def _find_list(
-        self,
-        wanted: _Wanted,
-        conversation: Conversation,
-        player: Player,
-        request: ListRooms,
-    ) -> RoomList | None:
-        self._wanted[wanted] = []
+    async def _find_list(self, wanted: _Wanted) -> RoomList | None:
         found = None
-        asked = structs.replace(request, watch=None, limit=_LONGEST_LIST)
-        try:
-            push = await self._ask_in_turn(wanted[0], conversation, player, asked)
-            found = push if isinstance(push, RoomList) else None
-        finally:
-            now = self._clock.seconds()
-            for old, (at, _) in tuple(self._found.items()):
-                if not at <= now < at + FRESH_SECONDS:
-                    del self._found[old]
-            if conversation.is_open:
-                # Else it is not the node that did not answer.
-                self._found[wanted] = now, found
-            for other in self._wanted.pop(wanted):
-                other.callback(None)
+        with suppress(NoCapacity):
+            found = await self._nodes.list_rooms(*wanted)
+        now = self._clock.seconds()
+        for old, (at, _) in tuple(self._found.items()):
+            if not at <= now < at + FRESH_SECONDS:
+                del self._found[old]
+        self._found[wanted] = now, found
         return found
 
     async def _ask_in_turn(
@@ -477,11 +457,7 @@ class Visits:
         :raises Refused: one was found, and refused this player.
         """
         asked = structs.replace(request, create=False)
-        others = await self._reachable()
-        # Not always the same ones first.
-        self._turn += 1
-        turn = self._turn % max(1, len(others))
-        for node_id in (*others[turn:], *others[:turn])[:_MOST_ASKED]:
+        for node_id in await self._some():
             asking = Deferred.fromCoroutine(
                 self._ask_in_turn(node_id, conversation, player, asked)
             )
@@ -494,11 +470,27 @@ class Visits:
                     raise
         return None
 
-    async def _reachable(self) -> Sequence[str]:
+    async def seats(self, game: str, options: bytes, player_ids: Sequence[str]) -> str:
+        """Have a running room of another node keep seats; its id, or nothing."""
+        for node_id in await self._some():
+            with suppress(NoCapacity):
+                found = await self._nodes.ask_seats(node_id, game, options, player_ids)
+                if found:
+                    return found
+        return ""
+
+    async def _others(self) -> Sequence[str]:
         try:
             return await self._nodes.others()
         except StoreUnavailable:
             return ()
+
+    async def _some(self) -> Sequence[str]:
+        """List a few of the others; not always the same ones first."""
+        others = await self._others()
+        self._turn += 1
+        turn = self._turn % max(1, len(others))
+        return (*others[turn:], *others[:turn])[:_MOST_ASKED]
 
     def lost(self, conversation: Conversation) -> None:
         """A player's line is closed; the player may come back to its rooms."""

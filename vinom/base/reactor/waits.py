@@ -47,11 +47,12 @@ class Rounds:
     once would hold up those who play.
 
     :param period: length of a round, seconds.
+    :param steps: of one round; a few connections need only one.
     """
 
-    def __init__(self, clock: IReactorTime, period: float) -> None:
-        self._step_seconds = period / _STEPS
-        self._steps: list[dict[Visited, None]] = [{} for _ in range(_STEPS)]
+    def __init__(self, clock: IReactorTime, period: float, steps: int = _STEPS) -> None:
+        self.period, self._step_seconds = period, period / steps
+        self._steps: list[dict[Visited, None]] = [{} for _ in range(steps)]
         self._places: dict[Visited, int] = {}
         self._at = 0
         self._timer = Timer(clock)
@@ -75,7 +76,7 @@ class Rounds:
 
     def _step(self) -> None:
         self._timer.ensure(self._step_seconds, self._step)
-        self._at = (self._at + 1) % _STEPS
+        self._at = (self._at + 1) % len(self._steps)
         for visited in tuple(self._steps[self._at]):
             visited.visit()
 

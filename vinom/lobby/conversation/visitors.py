@@ -1,78 +1,104 @@
-"""Players of other nodes, in rooms of this one: conversations over node links."""
+"""What other nodes ask, each on its own channel: a question, or a player's visit."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from msgspec import json
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
 
 from vinom.base.model import Player
-from vinom.errors import Code
+from vinom.errors import Code, PeerError
 from vinom.lobby.conversation.conversation import Answering, Bounds, Conversation
-from vinom.net.lines.forwarded import behind_proxy
-from vinom.net.nodes import OpenVisit, Receive, Visitor, VisitorWire
+from vinom.net.lines.tcp import LineProtocol
+from vinom.net.nodes import (
+    CAUGHT_UP,
+    SLOW,
+    Departed,
+    Question,
+    Visitor,
+    read_opening,
+)
+
+#: Answers a question with one line, or fails: then the asker is sent the reason.
+Answer = Callable[[Question], Deferred[bytes]]
 
 
-class VisitorLine:
+class NodeConversation(Conversation):
     """
-    The line of a player whose own line is to another node.
+    A conversation with another node, on one channel of its link.
 
-    What is sent is that node's task from then on; it limits how much may wait.
-
-    :ivar host: the player's address, as the other node knows it.
-    :ivar is_behind: does what was sent wait for the player to take it?
+    Its first line is a question; or it names a player of that node, whose requests
+    about rooms follow.
     """
-
-    ends_at_match = False
-
-    def __init__(self, wire: VisitorWire, host: str, opened_at: float) -> None:
-        """
-        :param wire: to the other node.
-        :param host: see the attributes.
-        :param opened_at: seconds since the Unix epoch.
-        """
-        self.host, self.opened_at = host, opened_at
-        self.is_behind = False
-        self._wire, self._is_cut = wire, False
-
-    @property
-    def has_unsent(self) -> bool:
-        """Has the player perhaps not received everything?"""
-        return self.is_behind or self._is_cut
-
-    def admitted(self) -> None:
-        """There is no hello."""
-
-    def send(self, message: bytes) -> None:
-        self._wire.passed(message)
-
-    def departed(self, room_id: str) -> None:
-        """Send that the player is no longer in a room."""
-        self._wire.departed(room_id)
-
-    def close(self, code: Code | None = None, reason: str = "") -> None:
-        """End the visit."""
-        self._wire.over("" if code is None else code.value, reason)
-
-    def cut(self) -> None:
-        """The visit has ended at the other node; it may not have sent everything."""
-        self._is_cut = True
-
-
-class VisitingPlayer(Conversation):
-    """A conversation with a player of another node, which has said who it is."""
 
     is_visiting = True
 
     def __init__(
         self,
+        answer: Answer,
         requests: Answering,
-        line: VisitorLine,
+        line: LineProtocol,
         clock: IReactorTime,
         bounds: Bounds,
-        player: Player,
     ) -> None:
+        """
+        :param answer: answers questions.
+        :param requests: answers requests of players.
+        :param line: the channel.
+        :param clock: its seconds are those of the Unix epoch.
+        :param bounds: of a player's requests.
+        """
         super().__init__(requests, line, clock, bounds)
-        self._visit, self._later = line, clock
-        self.introduce(player)
+        self._answer_question, self._channel, self._later = answer, line, clock
+        self._is_asked = self._is_slow = False
+
+    def received(self, message: bytes) -> None:
+        if self.player is None:
+            self._begin(message)
+        elif message == SLOW:
+            self._is_slow = self._channel.is_behind = True
+        elif message == CAUGHT_UP:
+            self._is_slow = self._channel.is_behind = False
+            if self._channel.has_unsent:
+                # Later: the other node itself does not read.
+                self._channel.is_behind = True
+            else:
+                self._channel.resumeProducing()
+        else:
+            super().received(message)
+
+    def _begin(self, message: bytes) -> None:
+        if self._is_asked:
+            return
+        self._is_asked = True
+        try:
+            asked = read_opening(message)
+            if isinstance(asked, Visitor):
+                self.introduce(
+                    Player(asked.player_id, asked.name, asked.claims, asked.is_guest)
+                )
+                return
+        except (PeerError, ValueError) as error:
+            self._channel.close(Code.BAD_MESSAGE, str(error))
+            return
+        self._answer_question(asked).addCallbacks(self._answered, self._refused)
+
+    def _answered(self, answer: bytes) -> None:
+        self._channel.send(answer)
+        self._channel.close()
+
+    def _refused(self, failure: Failure) -> None:
+        self._channel.close(Code.UNAVAILABLE, str(failure.value))
+
+    def caught_up(self) -> None:
+        """The other node reads again; the player, too?"""
+        if self._is_slow:
+            self._channel.is_behind = True
+        else:
+            super().caught_up()
 
     def departed(self, room_id: str) -> None:
         """
@@ -85,32 +111,4 @@ class VisitingPlayer(Conversation):
 
     def _send_departed(self, room_id: str) -> None:
         if self.is_open and room_id not in self.memberships:
-            self._visit.departed(room_id)
-
-    def slowed(self, is_behind: bool) -> None:
-        """The player does not take what is sent, or does again."""
-        was_behind, self._visit.is_behind = self._visit.is_behind, is_behind
-        if was_behind and not is_behind:
-            self.caught_up()
-
-    def lost(self) -> None:
-        self._visit.cut()
-        super().lost()
-
-
-def receiving(requests: Answering, clock: IReactorTime, bounds: Bounds) -> Receive:
-    """
-    Make what serves players of other nodes.
-
-    :param requests: answers their requests.
-    :param clock: its seconds are those of the Unix epoch.
-    :param bounds: of each conversation.
-    """
-
-    def receive(asked: OpenVisit, wire: VisitorWire) -> Visitor:
-        player = Player(asked.player_id, asked.name, asked.claims, asked.is_guest)
-        # What is an address of that machine is none of this one.
-        line = VisitorLine(wire, behind_proxy(asked.host), clock.seconds())
-        return VisitingPlayer(requests, line, clock, bounds, player)
-
-    return receive
+            self._channel.send(json.encode(Departed(room_id)))

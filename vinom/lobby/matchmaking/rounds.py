@@ -58,7 +58,7 @@ class Slices:
 
 
 class Running(Protocol):
-    """Finds seats in running rooms: `vinom.rooms.rooms.RunningRooms`."""
+    """Finds seats in running rooms: `vinom.rooms.rooms.Rooms`."""
 
     async def seats(self, game: str, options: bytes, player_ids: Sequence[str]) -> str:
         """Keep seats for these players; returns the room's id, or nothing."""

@@ -11,6 +11,7 @@ from typing import Any
 from typing import Protocol as Shape
 
 import attrs
+from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -18,6 +19,7 @@ from twisted.python.failure import Failure
 from vinom.base.reactor.direct import DirectReads, socket_under
 from vinom.base.reactor.turns import TurnEnd
 from vinom.base.reactor.waits import Rounds
+from vinom.errors import NoCapacity
 from vinom.net.streams.channels import Channel, closing, read_closing
 from vinom.net.streams.ends import Reason
 from vinom.net.streams.packets import Kind, Packet, PacketReader, encode
@@ -129,6 +131,8 @@ class PacketConnection(Protocol):
         self._starved: dict[Channel, int] = {}
         self._silent = self._unfinished = self._ended = 0
         self._why = "the connection closed"
+        # While the peer of a link that we dialed has not greeted.
+        self._greeting: Deferred[None] | None = None
 
     # What the transport calls.
 
@@ -182,6 +186,10 @@ class PacketConnection(Protocol):
         self._starved.clear()
         for channel in tuple(self.channels.values()):
             channel.lost(self._terms.lost, self._why)
+        greeting, self._greeting = self._greeting, None
+        if greeting is not None:
+            why = f"the link was closed before a greeting: {self._why}"
+            greeting.errback(NoCapacity(why))
         self._taker.lost(self, self._why)
 
     def filled(self) -> None:
@@ -221,6 +229,25 @@ class PacketConnection(Protocol):
     def add(self, channel: Channel) -> None:
         """Carry one more session; its `Channel.leg` must be set before bytes come."""
         self.channels[channel.session_id] = channel
+
+    async def greet(self, body: bytes, seconds: float) -> None:
+        """
+        Greet the peer of a link that we dialed, and wait until it greets us.
+
+        The kernel connects us even to a program that hangs and never answers; one that
+        does not trust us ends the link.
+
+        :param seconds: how long it may take.
+        :raises NoCapacity: it does not greet.
+        """
+        self._greeting = greeting = Deferred[None]()
+        self.open(Packet(Kind.OPEN, body))
+        try:
+            await greeting.addTimeout(seconds, self._clock)
+        except TimeoutError:
+            self._greeting = None
+            self.abort("it did not greet in time")
+            raise NoCapacity("it accepts links, but did not greet in time") from None
 
     def open(self, packet: Packet) -> None:
         """Ask for a session, or answer with its id."""
@@ -307,7 +334,12 @@ class PacketConnection(Protocol):
             elif channel is not None:
                 channel.granted(int.from_bytes(packet.body))
         elif kind == Kind.OPEN:
-            self._taker.opened(self, packet)
+            greeting = self._greeting
+            if greeting is None or packet.session_id:
+                self._taker.opened(self, packet)
+            else:
+                self._greeting = None
+                greeting.callback(None)
         elif kind == Kind.CLOSE:
             reason, words = read_closing(packet.body)
             if channel is not None:
@@ -340,7 +372,7 @@ class PacketConnection(Protocol):
 
     def _visit_starved(self) -> None:
         for channel, visits in tuple(self._starved.items()):
-            if visits * VISIT_SECONDS >= self._terms.stuck_seconds:
+            if visits * self._rounds.period >= self._terms.stuck_seconds:
                 channel.starved()
             else:
                 self._starved[channel] = visits + 1
