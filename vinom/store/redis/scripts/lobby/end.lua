@@ -22,10 +22,9 @@ for entry_id in each(match.entries) do
   local entry = read('entry', entry_id)
   if entry and entry.match == match.id then
     if again[entry_id] and may_wait(entry) then
-      entry.suspended = are_here(entry) and '0' or '1'
-      call('HSET', P .. 'entry:' .. entry_id, 'suspended', entry.suspended)
       take_over('entry', 'entries', entry_id)
       wait(entry)
+      suspend(entry, are_here(entry) and '0' or '1')
       keep(entry, LIFETIME)
       for player in each(entry.suspended == '1' and entry.players or '') do
         await_return(player)
