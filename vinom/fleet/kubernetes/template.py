@@ -193,12 +193,8 @@ class PodTemplate:
             container["imagePullPolicy"] = table.pull_policy
         if table.requests or table.limits:
             container["resources"] = {
-                key: value
-                for key, value in (
-                    ("requests", table.requests),
-                    ("limits", table.limits),
-                )
-                if value
+                "requests": table.requests,
+                "limits": table.limits,
             }
         if self.relayed is None:
             container["ports"] = [
