@@ -312,6 +312,7 @@ class KubernetesFleetTests(_OnCluster):
         self.server.disturb(
             "create", "pods", fails=Failed(500, "InternalError", "etcd is away")
         )
+        self.fail_twice("get")
         await self.warm(fleet)
         await deferLater(reactor, 0.1)
         self.assertEqual(len(self.stored()), 1)

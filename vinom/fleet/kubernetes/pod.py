@@ -199,10 +199,11 @@ class PodServer:
         )
         return reached
 
-    async def _make(self) -> Object:
+    async def _make(self) -> Object | None:
         """
         Create the pod, with more attempts if the API server does not answer.
 
+        :returns: its object; ``None`` if an attempt that got no answer has made it.
         :raises ApiError: it is refused, no attempt was answered, or the pod is not
             needed any more.
         """
@@ -212,29 +213,27 @@ class PodServer:
         self._port = common.ring.take()
         if self._port is None:
             raise ApiError(403, "NoPort", "no port is free: widen ports")
-        api, pod = (
-            common.requests.api,
-            common.template.pod(self.name, self.server.server_id, secret, self._port),
-        )
+        server_id, requests = self.server.server_id, common.requests
+        pod = common.template.pod(self.name, server_id, secret, self._port)
         try:
-            return await common.requests.answered(
-                lambda: api.create_pod(pod),
+            return await requests.answered(
+                lambda: requests.api.create_pod(pod),
                 lambda: self.ending is None and self.value is None,
                 is_endless=False,
             )
         except ApiError as error:
+            # A name is never used twice.
             if self.value is None and error.reason != "AlreadyExists":
                 raise
-        # A name is never used twice, so an attempt that got no answer has made it.
-        return self.value or await api.find(self.name)
+            return self.value
 
-    def _made(self, made: Object) -> None:
+    def _made(self, made: Object | None) -> None:
         self._is_making = False
-        if self.value is None:
+        if self.value is None and made is not None:
             self.look(made)
         self._ask_to_end()
-        if self._is_unlisted:
-            # Made and gone before that list was: no watch reports it.
+        if self.value is None or self._is_unlisted:
+            # If it was gone before that list was, no watch reports it.
             self._doubt()
 
     def _not_made(self, failure: Failure) -> None:
@@ -245,7 +244,7 @@ class PodServer:
         why = f"the cluster makes no pod: {error}"
         if not isinstance(error, ApiError):
             self._log.failure("cannot make pod {name}", failure, name=self.name)
-        elif error.status == 0:
+        elif error.is_passing:
             # It may have been made even so.
             self._common.requests.remove(self.name, KILL_SECONDS)
         if self.ending is None:
