@@ -307,11 +307,8 @@ class KubernetesFleetTests(_OnCluster):
         A request that gets no answer is repeated, and never makes a second pod.
         """
         fleet = self.make_fleet()
-        self.server.disturb("create", "pods", drops="before")
+        self.fail_twice("create")
         self.server.disturb("create", "pods", drops="after")
-        self.server.disturb(
-            "create", "pods", fails=Failed(500, "InternalError", "etcd is away")
-        )
         self.fail_twice("get")
         await self.warm(fleet)
         await deferLater(reactor, 0.1)
