@@ -62,7 +62,7 @@ class HelloTests(SynchronousTestCase):
         """
         At the node that had it before, and has lost it to another, it finds nobody.
         """
-        self.world.fleet.give_up(self.thief.server_id)
+        self.world.fleet.continuity.give_up(self.thief.server_id)
         self.thief.dial_again()
         self.world.settle()
         self.assertTrue(self.thief.transport.is_lost)

@@ -370,7 +370,7 @@ class InDoubtTests(SynchronousTestCase):
         server_id = world.supply.hosting("m1").server_id
         world.supply.hosting("m1").exit(signal=9)
         (settled,) = world.records.asked[server_id]
-        self.assertEqual(world.fleet.give_up(server_id), ("m1",))
+        self.assertEqual(world.fleet.continuity.give_up(server_id), ("m1",))
         settled.callback(False)
         world.wait(5)
         self.assertEqual((world.reasons(), len(world.supply.alive)), ({}, 0))
@@ -384,8 +384,8 @@ class InDoubtTests(SynchronousTestCase):
         world, server = hosting()
         drained = world.fleet.drain()
         self.assertNoResult(drained)
-        self.assertEqual(world.fleet.give_up(server.server_id), ("m1",))
-        self.assertEqual(world.fleet.give_up(server.server_id), ())
+        self.assertEqual(world.fleet.continuity.give_up(server.server_id), ("m1",))
+        self.assertEqual(world.fleet.continuity.give_up(server.server_id), ())
         heard = len(server.heard)
         world.wait(5)
         self.assertEqual((len(server.heard), server.is_alive), (heard, True))

@@ -38,14 +38,16 @@ class CopyTests(SynchronousTestCase):
             self.nodes, node_id, lambda: self.leases[node_id], self.rooms
         )
         taken = self.taken.append
-        world.fleet.copy_of = partial(MatchCopy, store, owned_elsewhere=taken)
+        world.fleet.continuity.copy_of = partial(
+            MatchCopy, store, owned_elsewhere=taken
+        )
 
     def keep(self, number: int, data: bytes) -> None:
         """The game server sends a checkpoint."""
         self.hosting.say(Kept("m1", number, 0, data, version=number))
 
     def copy(self, world: FleetWorld) -> Any:
-        return world.fleet.copy_of("m1", fence=0)
+        return world.fleet.continuity.copy_of("m1", fence=0)
 
     def test_goes_on(self) -> None:
         """
@@ -60,7 +62,7 @@ class CopyTests(SynchronousTestCase):
         self.join("n2", other)
         copy = self.copy(other)
         match = self.successResultOf(copy.read())
-        other.fleet.go_on(match, copy, other.watch)
+        other.fleet.continuity.go_on(match, copy, other.watch)
         other.settle()
         hosting = other.supply.hosting("m1")
         (order,) = [one for one in hosting.heard if isinstance(one, OpenRoom)]
@@ -72,7 +74,7 @@ class CopyTests(SynchronousTestCase):
         self.keep(2, b"late")
         self.world.wait(1)
         self.assertEqual({*self.taken}, {"m1"})
-        self.world.fleet.take_away("m1")
+        self.world.fleet.continuity.take_away("m1")
         self.world.settle()
         self.assertFalse(self.hosting.is_alive)
         self.assertEqual(self.world.reasons(), {})
@@ -94,7 +96,7 @@ class CopyTests(SynchronousTestCase):
         self.world.wait(1)
         self.assertEqual(self.world.fleet.status().old_copies, 0)
         self.rooms.clear()
-        self.world.fleet.write_copies()
+        self.world.fleet.continuity.write_copies()
         self.assertIn(b"new", self.rooms["m1"].data)
 
     def test_waits_for_the_store(self) -> None:
@@ -149,5 +151,5 @@ class CopyTests(SynchronousTestCase):
         """
         A node that gives a game server to another one leaves the copies to that.
         """
-        self.world.fleet.give_up(self.hosting.server_id)
+        self.world.fleet.continuity.give_up(self.hosting.server_id)
         self.assertEqual(self.rooms, {})

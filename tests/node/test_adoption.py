@@ -56,7 +56,14 @@ class AdoptionTests(SynchronousTestCase):
         files.write(*dead.records.written.values())
         node: Any = found
         Adoption(
-            files, world.fleet, node, node, node, lambda: 0.0, 60.0, is_relayed
+            files,
+            world.fleet.continuity,
+            node,
+            node,
+            node,
+            lambda: 0.0,
+            60.0,
+            is_relayed,
         ).begin()
         self.assertEqual(found.adopted, ["m1"])
         if not is_relayed:
@@ -124,7 +131,7 @@ class SharedTests(SynchronousTestCase):
         self.disowned: list[str] = []
         self.adoption = Adoption(
             ServerRecords(self.root / "n2", lambda: 1.0),
-            self.world.fleet,
+            self.world.fleet.continuity,
             found,
             found,
             found,

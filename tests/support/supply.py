@@ -510,7 +510,7 @@ class FleetWorld:
                 fake.transport.is_lost = True
         self.records.written = dict(dead.records.written)
         return [
-            self.fleet.adopt(record, self.watch)
+            self.fleet.continuity.adopt(record, self.watch)
             for record in tuple(self.records.written.values())
         ]
 

@@ -50,6 +50,153 @@ _TICK = 1.0
 _STORE_EVERY = 0.8
 
 
+class Continuity:
+    """
+    Matches that this node did not begin, and copies of its own for other machines.
+
+    :ivar copy_of: see `CopyOf`.
+    :ivar resume: called to go on from a copy, as `go_on`, which players reach.
+    """
+
+    _log = Logger()
+
+    def __init__(self, fleet: Fleet, pool: Pool, means: PoolMeans) -> None:
+        """
+        :param fleet: whose matches they become.
+        :param pool: the game servers of games in Python; others do not outlive a node.
+        :param means: what all game servers need.
+        """
+        self._fleet, self._pool = fleet, pool
+        self._clock, self._now = means.clock, means.now
+        self._storing = Timer(means.clock)
+        self.copy_of: CopyOf = lambda match_id, fence: None
+        self.resume: Callable[[StoredMatch, MatchCopy, IMatchWatch], None] = self.go_on
+
+    def stop(self) -> None:
+        """Write no more copies."""
+        self._storing.cancel()
+
+    def adopt(self, record: ServerRecord, watch: IMatchWatch) -> bool:
+        """
+        Go on with a game server that an earlier node started, and with its matches.
+
+        :param record: what that node has written down.
+        :param watch: receives what happens to its matches.
+        :returns: ``False`` if its process is gone; its record is removed then.
+        """
+        matches = {
+            one.plan.match_id: self._adopted(one, watch) for one in record.matches
+        }
+        self._fleet.matches.update(matches)
+        return self._pool.adopt(record, matches)
+
+    def _adopted(self, one: MatchRecord, watch: IMatchWatch) -> RunningMatch:
+        means = self._pool.means
+        match = RunningMatch.make(means, one.plan, watch, hosts=one.hosts)
+        match.copy = self.copy_of(match.match_id, fence=0)
+        return match
+
+    def lose(self, one: MatchRecord, watch: IMatchWatch) -> None:
+        """Go on, from its copy, with a match whose game server is gone; or end it."""
+        self._adopted(one, watch).end("lost")
+
+    def rescue(self, match: RunningMatch, end: MatchEnd) -> bool:
+        """Go on, from its copy, with a match about which nothing is known here."""
+        if match.copy is None or self._fleet.is_stopping:
+            return False
+        self._fleet.matches[match.match_id] = match
+        work = self._go_on_from_copy(match, match.copy, end)
+        in_background(self._log, work, "a match does not go on from its copy")
+        return True
+
+    async def _go_on_from_copy(
+        self, match: RunningMatch, copy: MatchCopy, end: MatchEnd
+    ) -> None:
+        stored, give_up = None, self._now() + GOING_ON_SECONDS
+        while not self._fleet.is_stopping and self._now() < give_up:
+            try:
+                stored = await copy.read()
+                break
+            except (NoCapacity, StoreUnavailable):
+                # The node that had it may still have its lease.
+                await deferLater(self._clock, _TICK)
+        if self._fleet.is_stopping:
+            # The next node goes on with it.
+            return
+        if stored is None or match.closing:
+            match.copy = None
+            copy.over()
+            match.ended(end)
+        else:
+            self.resume(stored, copy, match.watch)
+        self._fleet.settled()
+
+    def go_on(self, stored: StoredMatch, copy: MatchCopy, watch: IMatchWatch) -> None:
+        """
+        Go on with a match whose machine is gone, from its copy.
+
+        :param copy: that was read.
+        :param watch: receives what happens to it.
+        """
+        match = self._fleet.matches.get(stored.record.plan.match_id)
+        if match is None:
+            match = self._adopted(stored.record, watch)
+            self._fleet.matches[match.match_id] = match
+        match.watch = watch
+        match.go_on(stored, copy)
+        self._pool.go_on(match)
+
+    @property
+    def has_address(self) -> bool:
+        """Is there an address for one more match?"""
+        return self._pool.has_address
+
+    def take_away(self, match_id: str) -> None:
+        """Another node has gone on with a match of this one: end it without a word."""
+        match = self._fleet.matches.get(match_id)
+        if match is not None and match.server is not None:
+            match.server.drop(match)
+
+    def kill(self, match_id: str) -> None:
+        """Kill the game server of a match, which goes on elsewhere, if it can."""
+        match = self._fleet.matches.get(match_id)
+        if match is not None and match.server is not None:
+            match.server.kill()
+
+    def has_link(self, server_id: str) -> bool:
+        """Does this game server play with a link to this node?"""
+        server = self._pool.servers.get(server_id)
+        return server is not None and server.stage != "away"
+
+    def give_up(self, server_id: str) -> tuple[str, ...]:
+        """
+        Another node goes on with a game server: leave it alone.
+
+        :returns: its matches; nobody is called about them any more.
+        """
+        server = self._pool.servers.get(server_id)
+        if server is None:
+            return ()
+        server.give_up()
+        match_ids = server.rooms.match_ids
+        self._pool.let_go(server)
+        self._pool.pump()
+        return match_ids
+
+    def write_copies(self) -> None:
+        """Write the copies of all matches again: the store may have lost them."""
+        for match in self._fleet.matches.values():
+            if match.copy is not None:
+                match.copy.number = 0
+        self.store()
+
+    def store(self) -> None:
+        """Bring the copies of all matches up to date."""
+        self._storing.start(_STORE_EVERY, self.store)
+        for server in self._pool.servers:
+            server.store()
+
+
 class Fleet(Service):
     """
     All matches of this node that are played in game servers, and those game servers.
@@ -57,7 +204,8 @@ class Fleet(Service):
     :ivar is_draining: no new match is taken.
     :ivar is_stopping: the node stops, and all matches end.
     :ivar leaves_matches: unless they are left for a later node.
-    :ivar copy_of: see `CopyOf`.
+    :ivar matches: by their ids.
+    :ivar continuity: of matches that other nodes began.
     """
 
     name = "fleet"
@@ -76,25 +224,23 @@ class Fleet(Service):
             files, and does not outlive the node.
         """
         self._means, self._clock, self._now = means, means.clock, means.now
-        self._matches: dict[str, RunningMatch] = {}
+        self.matches: dict[str, RunningMatch] = {}
         self._tally, self._supply = Tally(), common.supply
         self._common = Pool(common, means, self)
         self._own = {name: Pool(one, means, self) for name, one in (own or {}).items()}
         self._pools = (self._common, *self._own.values())
-        self._alarm, self._storing = Timer(self._clock), Timer(self._clock)
+        self._alarm = Timer(self._clock)
         self._drained: list[Deferred[None]] = []
         self.is_draining = self.is_stopping = self.leaves_matches = False
         self._is_settling = False
-        self.copy_of: CopyOf = lambda match_id, fence: None
-        #: Called to go on from a copy, as `go_on`, which players reach.
-        self.resume: Callable[[StoredMatch, MatchCopy, IMatchWatch], None] = self.go_on
+        self.continuity = Continuity(self, self._common, means)
 
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]  # Twisted's
         for pool in self._pools:
             pool.is_running = True
         self._tick()
-        self._store()
+        self.continuity.store()
 
     def stopService(self) -> Deferred[None]:
         super().stopService()  # type: ignore[no-untyped-call]  # Twisted's
@@ -106,7 +252,7 @@ class Fleet(Service):
 
         def stopped(_: object) -> None:
             self._alarm.cancel()
-            self._storing.cancel()
+            self.continuity.stop()
 
         return gatherResults(stopping).addCallback(stopped)
 
@@ -147,8 +293,8 @@ class Fleet(Service):
         placed = match.placed = Deferred(lambda _: pool.withdraw(match))
         match.relay, match.is_own = relay, relay is not None
         if relay is None:
-            match.copy = self.copy_of(plan.match_id, fence=1)
-        self._matches[plan.match_id] = match
+            match.copy = self.continuity.copy_of(plan.match_id, fence=1)
+        self.matches[plan.match_id] = match
         pool.add(match)
         return placed
 
@@ -158,14 +304,14 @@ class Fleet(Service):
 
         :raises NoCapacity: the match is over, or its game server does not answer.
         """
-        match = self._matches.get(ticket.match_id)
+        match = self.matches.get(ticket.match_id)
         if match is None:
             return fail(NoCapacity("the match is over"))
         return match.add_ticket(ticket)
 
     def kick(self, match_id: str, seat: int) -> None:
         """Remove a seat's player for good; no effect if the match is over."""
-        if (match := self._matches.get(match_id)) is not None:
+        if (match := self.matches.get(match_id)) is not None:
             match.kick(seat)
 
     def pass_on(self, message: ToRelayed) -> None:
@@ -174,7 +320,7 @@ class Fleet(Service):
 
         No effect if the match is over.
         """
-        if (match := self._matches.get(message.match_id)) is not None:
+        if (match := self.matches.get(message.match_id)) is not None:
             match.send(message)
 
     def follow(
@@ -189,18 +335,18 @@ class Fleet(Service):
         :param relay: as in `place`; ``None`` to stop.
         :param packed: in MessagePack, as players over UDP are; else in JSON.
         """
-        if (match := self._matches.get(match_id)) is not None:
+        if (match := self.matches.get(match_id)) is not None:
             match.follow(relay, packed)
 
     def is_overloaded(self, match_id: str) -> bool:
         """Did its game server last report that it is overloaded?"""
-        match = self._matches.get(match_id)
+        match = self.matches.get(match_id)
         server = None if match is None else match.server
         return server is not None and server.is_overloaded
 
     def close_room(self, match_id: str, reason: str) -> None:
         """End a match; no effect if it is over."""
-        if (match := self._matches.get(match_id)) is not None:
+        if (match := self.matches.get(match_id)) is not None:
             match.close(reason)
 
     # Keys.
@@ -253,7 +399,7 @@ class Fleet(Service):
 
     def status(self) -> FleetStatus:
         """Count everything; all programs share the addresses."""
-        addresses, matches = self._supply.addresses(), self._matches.values()
+        addresses, matches = self._supply.addresses(), self.matches.values()
         stages = sum((Counter(p.servers.by_stage()) for p in self._pools), Counter())
         return FleetStatus(
             servers={stage: stages[stage] for stage in self._common.servers.by_stage()},
@@ -320,128 +466,6 @@ class Fleet(Service):
                 Code.UNAVAILABLE, f"game server {server_id} is not moved: {why}"
             )
 
-    # Game servers of an earlier node, and matches of other machines.
-
-    def adopt(self, record: ServerRecord, watch: IMatchWatch) -> bool:
-        """
-        Go on with a game server that an earlier node started, and with its matches.
-
-        :param record: what that node has written down.
-        :param watch: receives what happens to its matches.
-        :returns: ``False`` if its process is gone; its record is removed then.
-        """
-        matches = {
-            one.plan.match_id: self._adopted(one, watch) for one in record.matches
-        }
-        self._matches |= matches
-        return self._common.adopt(record, matches)
-
-    def _adopted(self, one: MatchRecord, watch: IMatchWatch) -> RunningMatch:
-        means = self._common.means
-        match = RunningMatch.make(means, one.plan, watch, hosts=one.hosts)
-        match.copy = self.copy_of(match.match_id, fence=0)
-        return match
-
-    def lose(self, one: MatchRecord, watch: IMatchWatch) -> None:
-        """Go on, from its copy, with a match whose game server is gone; or end it."""
-        self._adopted(one, watch).end("lost")
-
-    def rescue(self, match: RunningMatch, end: MatchEnd) -> bool:
-        """Go on, from its copy, with a match about which nothing is known here."""
-        if match.copy is None or self.is_stopping:
-            return False
-        self._matches[match.match_id] = match
-        work = self._go_on_from_copy(match, match.copy, end)
-        in_background(self._log, work, "a match does not go on from its copy")
-        return True
-
-    async def _go_on_from_copy(
-        self, match: RunningMatch, copy: MatchCopy, end: MatchEnd
-    ) -> None:
-        stored, give_up = None, self._now() + GOING_ON_SECONDS
-        while not self.is_stopping and self._now() < give_up:
-            try:
-                stored = await copy.read()
-                break
-            except (NoCapacity, StoreUnavailable):
-                # The node that had it may still have its lease.
-                await deferLater(self._clock, _TICK)
-        if self.is_stopping:
-            # The next node goes on with it.
-            return
-        if stored is None or match.closing:
-            match.copy = None
-            copy.over()
-            match.ended(end)
-        else:
-            self.resume(stored, copy, match.watch)
-        self.settled()
-
-    def go_on(self, stored: StoredMatch, copy: MatchCopy, watch: IMatchWatch) -> None:
-        """
-        Go on with a match whose machine is gone, from its copy.
-
-        :param copy: that was read.
-        :param watch: receives what happens to it.
-        """
-        match = self._matches.get(stored.record.plan.match_id)
-        if match is None:
-            match = self._adopted(stored.record, watch)
-            self._matches[match.match_id] = match
-        match.watch = watch
-        match.go_on(stored, copy)
-        self._common.go_on(match)
-
-    @property
-    def has_address(self) -> bool:
-        """Is there an address for one more match?"""
-        return self._common.has_address
-
-    def take_away(self, match_id: str) -> None:
-        """Another node has gone on with a match of this one: end it without a word."""
-        match = self._matches.get(match_id)
-        if match is not None and match.server is not None:
-            match.server.drop(match)
-
-    def kill(self, match_id: str) -> None:
-        """Kill the game server of a match, which goes on elsewhere, if it can."""
-        match = self._matches.get(match_id)
-        if match is not None and match.server is not None:
-            match.server.kill()
-
-    def has_link(self, server_id: str) -> bool:
-        """Does this game server play with a link to this node?"""
-        server = self._common.servers.get(server_id)
-        return server is not None and server.stage != "away"
-
-    def give_up(self, server_id: str) -> tuple[str, ...]:
-        """
-        Another node goes on with a game server: leave it alone.
-
-        :returns: its matches; nobody is called about them any more.
-        """
-        server = self._common.servers.get(server_id)
-        if server is None:
-            return ()
-        server.give_up()
-        match_ids = server.rooms.match_ids
-        self._common.let_go(server)
-        self._common.pump()
-        return match_ids
-
-    def write_copies(self) -> None:
-        """Write the copies of all matches again: the store may have lost them."""
-        for match in self._matches.values():
-            if match.copy is not None:
-                match.copy.number = 0
-        self._store()
-
-    def _store(self) -> None:
-        """Bring the copies of all matches up to date."""
-        self._storing.start(_STORE_EVERY, self._store)
-        for server in self._servers():
-            server.store()
-
     def _tick(self) -> None:
         self._alarm.start(_TICK, self._tick)
         for pool in self._pools:
@@ -460,17 +484,20 @@ class Fleet(Service):
     def server_gone(self, server: ServerProcess) -> None:
         self._tally.retire(server.figures)
 
+    def rescue(self, match: RunningMatch, end: MatchEnd) -> bool:
+        return self.continuity.rescue(match, end)
+
     def over(self, match: RunningMatch) -> None:
         # Unless it goes on here.
-        if self._matches.get(match.match_id) is match:
-            del self._matches[match.match_id]
+        if self.matches.get(match.match_id) is match:
+            del self.matches[match.match_id]
 
     def settled(self) -> None:
         if len(self._pools) > 1 and not self._is_settling:
             self._is_settling = True
             self._share_ports()
             self._is_settling = False
-        if self.is_draining and not self._matches:
+        if self.is_draining and not self.matches:
             drained, self._drained = self._drained, []
             for waiting in drained:
                 waiting.callback(None)

@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from vinom.base.limits.logged import in_background
 from vinom.base.model import MatchPlan, Placement
 from vinom.errors import LeaseLost, NoCapacity, StoreUnavailable
-from vinom.fleet.fleet import Fleet
+from vinom.fleet.fleet import Continuity
 from vinom.fleet.local.fleet import is_own_folder
 from vinom.fleet.match import Readable
 from vinom.fleet.records import (
@@ -74,7 +74,7 @@ class Adoption:
     """
 
     records: ServerRecords
-    fleet: Fleet
+    continuity: Continuity
     processes: LocalFleet | KubernetesFleet
     matches: Matches
     players: IPlayerStore
@@ -87,7 +87,7 @@ class Adoption:
     def begin(self) -> None:
         """Adopt all game servers that still run, before players connect."""
         if self.shared is not None:
-            self.fleet.copy_of = self._copy_of
+            self.continuity.copy_of = self._copy_of
         if self.claims is not None:
             self.claims.taken = self._taken
         for record in self.records.read():
@@ -163,7 +163,7 @@ class Adoption:
         shared = self.shared
         if shared is None:
             return False
-        if plan.game not in shared.games or not self.fleet.has_address:
+        if plan.game not in shared.games or not self.continuity.has_address:
             return None
         copy = self._copy_of(plan.match_id)
         try:
@@ -190,7 +190,7 @@ class Adoption:
                 record.hosts,
                 has_result=record.rounds > 0,
             )
-            self.fleet.resume(match, copy, self.matches)
+            self.continuity.resume(match, copy, self.matches)
             shared.adopted()
             _log.warn(
                 "match {match_id} goes on here: its machine is gone",
@@ -217,18 +217,18 @@ class Adoption:
             return
         _log.warn("another node goes on with match {match_id}", match_id=match_id)
         self.matches.disown(match_id)
-        self.fleet.take_away(match_id)
+        self.continuity.take_away(match_id)
         if self.shared is not None:
             self.shared.moved(match_id)
 
     def offer(self) -> None:
         """Let other nodes take over all matches from now on: this node drains."""
         if self.claims is not None:
-            self.claims.offer(self.fleet.has_link)
+            self.claims.offer(self.continuity.has_link)
 
     def write_copies(self) -> None:
         """Write the copies of all matches again: the store may have lost some."""
-        self.fleet.write_copies()
+        self.continuity.write_copies()
 
     def check_owned(self) -> None:
         """Find out which game servers are still this node's, which has a new lease."""
@@ -237,7 +237,7 @@ class Adoption:
 
     def _taken(self, server_id: str) -> None:
         """Forget a game server that another node has taken over."""
-        match_ids = self.fleet.give_up(server_id)
+        match_ids = self.continuity.give_up(server_id)
         _log.info(
             "another node has taken over game server {server} and its {count} matches",
             server=server_id,
@@ -264,7 +264,7 @@ class Adoption:
                 has_result=one.rounds > 0,
                 claimed=records.settled(server_id),
             )
-        if self.fleet.adopt(record, self.matches):
+        if self.continuity.adopt(record, self.matches):
             _log.info(
                 "game server {server} still runs from an earlier node: {count} matches "
                 "at port {port}",
@@ -279,7 +279,7 @@ class Adoption:
                         "ended (udp = relay)",
                         match_id=one.plan.match_id,
                     )
-                    self.fleet.kill(one.plan.match_id)
+                    self.continuity.kill(one.plan.match_id)
             return
         settled.addCallback(self._lose, record)
 
@@ -290,7 +290,7 @@ class Adoption:
                 "the game server of match {match_id} ended while no node ran",
                 match_id=one.plan.match_id,
             )
-            self.fleet.lose(one, self.matches)
+            self.continuity.lose(one, self.matches)
 
 
 def _placement(record: ServerRecord) -> Placement:

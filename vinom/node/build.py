@@ -543,7 +543,7 @@ def build_fleet(base: Base, control_socket: Path | None) -> FleetParts:
     processes.arrived = fleet.arrived
     relay = udp_relay(base, fleet)
     if relay is not None:
-        fleet.resume = relay.go_on
+        fleet.continuity.resume = relay.go_on
     return FleetParts(
         fleet,
         processes,
@@ -781,7 +781,7 @@ def build_parts(
         )
     adoption = Adoption(
         fleet.files,
-        fleet.servers,
+        fleet.servers.continuity,
         fleet.processes,
         lobby.matches,
         base.stores.players,

@@ -326,7 +326,7 @@ class UdpRelay(Service):
         relayed.resumes = lambda there: self._placed(relayed).addCallbacks(
             resumed, _expect_end, callbackArgs=(there,)
         )
-        self._fleet.go_on(match, copy, relayed)
+        self._fleet.continuity.go_on(match, copy, relayed)
 
     def add_ticket(self, ticket: Ticket) -> Deferred[None]:
         """
