@@ -16,9 +16,9 @@ from vinom.base.messages.lobby import Hello, MatchFound
 from vinom.base.messages.parties import PartyInvite
 from vinom.base.model import MatchEnd
 from vinom.client.line import LobbyRefusal
-from vinom.client.lobby import LobbyClient, RoomOffered, SharedLine
+from vinom.client.lobby import LobbyClient, Offer, RoomOffered, SharedLine
 from vinom.client.match import Match
-from vinom.client.parties import LiveParty, Offer, PlayerParties
+from vinom.client.parties import LiveParty, PlayerParties
 from vinom.errors import Code, Refused
 from vinom.fleet.control.messages import RoomEnded
 from vinom.lobby.matchmaking.queues import read_tables

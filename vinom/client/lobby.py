@@ -30,12 +30,9 @@ from vinom.base.messages.lobby import (
     RoomFound,
     Welcome,
 )
-from vinom.base.messages.parties import Accept, PrematchFound
+from vinom.base.messages.parties import Accept, Decline, PrematchFound, Who
 from vinom.client.line import LineLost, LobbyLine, LobbyRefusal
 from vinom.errors import Code, VinomError
-
-#: Called with a prematch, and with what sends our answer.
-OnPrematch = Callable[[PrematchFound, Callable[[Request], Deferred[Push]]], None]
 
 #: Pauses between attempts to reach a lobby, seconds; the last one repeats.
 PAUSES = (0.1, 0.25, 0.5, 1.0, 2.0)
@@ -53,6 +50,52 @@ _PASSING = frozenset(
 )
 #: The same for who comes back by itself, and may have asked for much at once.
 PASSING_ON_RETURN = _PASSING | {Code.RATE_LIMITED}
+
+
+@attrs.frozen
+class Offer:
+    """
+    A match that was found, and waits for the yes of every player.
+
+    Without an answer in time you leave the queue, as if you had declined.
+
+    :ivar game: its name.
+    :ivar players: who would play.
+    :ivar seconds: how long there was to answer when it came.
+    """
+
+    game: str
+    players: tuple[Who, ...]
+    seconds: float
+    _answer: Callable[[type[Accept | Decline]], None] = attrs.field(repr=False)
+
+    def accept(self) -> None:
+        """Say yes."""
+        self._answer(Accept)
+
+    def decline(self) -> None:
+        """Say no; you cannot queue for a while."""
+        self._answer(Decline)
+
+
+def offer(found: PrematchFound, ask: Callable[[Request], Deferred[Push]]) -> Offer:
+    """
+    Make the offer of a prematch.
+
+    :param ask: sends the answer.
+    """
+
+    def answer(kind: type[Accept | Decline]) -> None:
+        # It may be too late: the lobby reports what came of it in any case.
+        ask(kind(found.id)).addErrback(_drop)
+
+    return Offer(found.game, found.players, found.seconds, answer)
+
+
+def accept(found: Offer) -> None:
+    """Accept every match: what happens unless the caller decides."""
+    found.accept()
+
 
 #: Makes what connects to the lobby at a host and port, as to the first one.
 Elsewhere = Callable[[str, int], IStreamClientEndpoint]
@@ -158,7 +201,7 @@ class LobbyClient:
         queue: str | None = None,
         last_match: str = "",
         on_status: Callable[[QueueStatus], None] | None = None,
-        on_prematch: OnPrematch | None = None,
+        on_offer: Callable[[Offer], None] = accept,
     ) -> Deferred[MatchFound]:
         """
         Queue, and wait for the match; if a line breaks another is opened.
@@ -169,15 +212,15 @@ class LobbyClient:
         :param queue: name of a queue of the game; its default one unless given.
         :param last_match: id of our last match, which the lobby may still report.
         :param on_status: called with our position in the queue.
-        :param on_prematch: called with each match that waits for our yes, and with what
-            sends the answer; unless set, all are accepted.
+        :param on_offer: called with each match that waits for our yes; unless set, all
+            are accepted.
 
         Fails with `LobbyRefusal` or `LineLost`; or with `RoomOffered` in a queue that
         gives free seats of running rooms. Cancelling leaves the queue.
         """
         asked = Queue(game, raw(options), raw(loadout), queue)
         return Deferred.fromCoroutine(
-            self._find(asked, last_match, on_status or _ignore, on_prematch or _accept)
+            self._find(asked, last_match, on_status or _ignore, on_offer)
         )
 
     def whereabouts(self) -> Deferred[MatchFound | MatchEnded | QueueStatus | None]:
@@ -216,14 +259,6 @@ class LobbyClient:
 
         return Deferred.fromCoroutine(self._open(make, moves, at))
 
-    def cancel(self) -> Deferred[None]:
-        """
-        Leave the queue, if we are in one.
-
-        Fails with `LobbyRefusal` or `LineLost`.
-        """
-        return Deferred.fromCoroutine(self._cancel())
-
     def close(self) -> None:
         """Hang up; a later request makes a new line."""
         line, self._line = self._line, None
@@ -252,15 +287,6 @@ class LobbyClient:
             line = make()
             await self._introduce(line, hello)
         return line
-
-    async def _cancel(self) -> None:
-        await self._greet()
-        assert self._line is not None
-        try:
-            await self._line.ask(Cancel())
-        except LobbyRefusal as refusal:
-            if refusal.code != Code.NOT_QUEUED:
-                raise
 
     async def _greet(self) -> Identity:
         if self._line is not None and self._line.is_open and self._identity:
@@ -344,7 +370,7 @@ class LobbyClient:
         queue: Queue,
         last_match: str,
         on_status: Callable[[QueueStatus], None],
-        on_prematch: OnPrematch,
+        on_offer: Callable[[Offer], None],
     ) -> MatchFound:
         began, attempt = self._clock.seconds(), 0
         busy_since: float | None = None
@@ -354,7 +380,7 @@ class LobbyClient:
                 await self._greet()
                 queue = await self._with_echoes(queue)
                 attempt, began = 0, self._clock.seconds()
-                found = await self._queue(queue, last_match, on_status, on_prematch)
+                found = await self._queue(queue, last_match, on_status, on_offer)
                 if found is not None:
                     return found
             except LobbyRefusal as refusal:
@@ -390,7 +416,7 @@ class LobbyClient:
         queue: Queue,
         last_match: str,
         on_status: Callable[[QueueStatus], None],
-        on_prematch: OnPrematch,
+        on_offer: Callable[[Offer], None],
     ) -> MatchFound | None:
         """Wait on the open line; ``None``: the lobby still named our last match."""
         line = self._line
@@ -416,7 +442,7 @@ class LobbyClient:
                 else:
                     on_status(push)
             elif isinstance(push, PrematchFound):
-                on_prematch(push, line.ask)
+                on_offer(offer(push, line.ask))
             elif isinstance(push, RoomFound):
                 waiting.errback(RoomOffered(push.room_id, push.game))
             elif isinstance(push, MatchFound):
@@ -657,11 +683,6 @@ def _refusal(word: Failed | None) -> LobbyRefusal | LineLost:
     if word is None:
         return LineLost("the line to the lobby closed")
     return LobbyRefusal(word.code, word.message, word.details)
-
-
-def _accept(found: PrematchFound, ask: Callable[[Request], Deferred[Push]]) -> None:
-    """Accept a match; the lobby reports what comes of it in any case."""
-    ask(Accept(found.id)).addErrback(_drop)
 
 
 def pause_before(

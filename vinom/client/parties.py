@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import attrs
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
@@ -20,9 +19,7 @@ from vinom.base.messages.lobby import (
 )
 from vinom.base.messages.parties import (
     UNCHANGED,
-    Accept,
     CreateParty,
-    Decline,
     InviteToParty,
     JoinParty,
     KickFromParty,
@@ -40,68 +37,22 @@ from vinom.base.messages.parties import (
     PrematchFound,
     PromoteInParty,
     ReadyInParty,
-    Who,
 )
 from vinom.client.line import LineLost, LobbyLine, LobbyRefusal
 from vinom.client.lobby import (
     PASSING_ON_RETURN,
     LineUser,
+    Offer,
     RoomOffered,
     SharedLine,
+    accept,
+    offer,
     raw,
 )
 from vinom.client.match import Match
 from vinom.errors import Code
 
 _Answer = TypeVar("_Answer", bound=Push)
-
-
-@attrs.frozen
-class Offer:
-    """
-    A match that was found, and waits for the yes of every player.
-
-    Without an answer in time you leave the queue, as if you had declined.
-
-    :ivar game: its name.
-    :ivar players: who would play.
-    :ivar seconds: how long there was to answer when it came.
-    """
-
-    game: str
-    players: tuple[Who, ...]
-    seconds: float
-    _found: PrematchFound = attrs.field(repr=False)
-    _ask: Callable[[Request], object] = attrs.field(repr=False)
-
-    def accept(self) -> None:
-        """Say yes."""
-        self._ask(Accept(self._found.id))
-
-    def decline(self) -> None:
-        """Say no; you cannot queue for a while."""
-        self._ask(Decline(self._found.id))
-
-
-def offer(found: PrematchFound, ask: Callable[[Request], Deferred[Push]]) -> Offer:
-    """
-    Make the offer of a prematch.
-
-    :param ask: sends the answer.
-    """
-    # It may be too late: the lobby reports what came of it in any case.
-    return Offer(
-        found.game,
-        found.players,
-        found.seconds,
-        found,
-        lambda request: ask(request).addErrback(lambda _: None),
-    )
-
-
-def accept(found: Offer) -> None:
-    """Accept every match: what happens unless the caller decides."""
-    found.accept()
 
 
 class LiveParty:

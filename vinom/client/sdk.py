@@ -37,12 +37,14 @@ from vinom.client.lobby import (
     Identity,
     LineUser,
     LobbyClient,
+    Offer,
     RoomOffered,
     SharedLine,
+    accept,
     raw,
 )
 from vinom.client.match import Match, MatchLost, MatchResult, Refusal
-from vinom.client.parties import LiveParty, Offer, PlayerParties, accept, offer
+from vinom.client.parties import LiveParty, PlayerParties
 from vinom.client.rooms import LiveRoom, PlayerRooms, RoomResult
 from vinom.client.seat import Way
 from vinom.net.dtls.port import IDatagramFilter
@@ -329,7 +331,7 @@ class Client:
             queue=queue,
             last_match=last,
             on_status=on_status,
-            on_prematch=lambda found, ask: on_offer(offer(found, ask)),
+            on_offer=on_offer,
         ).addCallback(self._begin, on_found)
 
     def _begin(

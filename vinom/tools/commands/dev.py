@@ -267,7 +267,7 @@ class Workshop:
             return Loaded(
                 wrong=why or f"{self._spec}: {how} ended the process that loaded it"
             )
-        return read_loaded(done.stdout.decode(errors="replace"))
+        return read_loaded(done.stdout)
 
     async def _begin(self, arguments: list[str]) -> bool:
         self._trouble = _Trouble()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import sys
 import traceback
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import attrs
+import msgspec
+from msgspec import Struct
 
 import vinom
 from vinom.base.printable import say
@@ -33,8 +33,7 @@ _MOST_NAMES = 8
 Look = tuple[tuple[str, int, int], ...]
 
 
-@attrs.frozen
-class Loaded:
+class Loaded(Struct, frozen=True):
     """
     A game that was loaded once, in another process.
 
@@ -152,12 +151,10 @@ def _imported(sources: Path) -> Iterator[str]:
             yield str(path)
 
 
-def read_loaded(output: str) -> Loaded:
+def read_loaded(output: bytes) -> Loaded:
     """Read what this module printed as a program."""
     # The game may print too, on other lines.
-    found = json.loads((output.splitlines() or ["{}"])[-1])
-    files, modules = tuple(found["files"]), tuple(found["modules"])
-    return Loaded(found["name"], files, found["wrong"], modules)
+    return msgspec.json.decode((output.splitlines() or [b"{}"])[-1], type=Loaded)
 
 
 def _in_words(error: Misconfigured) -> str:
@@ -174,4 +171,4 @@ def _in_words(error: Misconfigured) -> str:
 
 if __name__ == "__main__":
     # In a child process, because a process imports a module only once.
-    say(f"\n{json.dumps(attrs.asdict(try_loading(sys.argv[1])))}", flush=True)
+    say(f"\n{msgspec.json.encode(try_loading(sys.argv[1])).decode()}", flush=True)
