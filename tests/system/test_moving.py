@@ -31,7 +31,6 @@ from tests.support.tapping import (
 )
 from vinom.base.messages.lobby import Hello
 from vinom.base.messages.rooms import JoinRoom
-from vinom.client.lobby import SharedLine
 from vinom.client.rooms import PlayerRooms
 from vinom.games.tictactoe import TicTacToe
 from vinom.node.asking import AdminLine
@@ -83,7 +82,7 @@ class MovingTests(TestCase):
         """Sit down in a room, through this node if possible."""
         lobby = Watched(reactor, Balancer(self.nodes, first), Hello(1, name=name))
         lobby.refused = self.refused
-        client = PlayerRooms(SharedLine(reactor, lobby))
+        client = PlayerRooms(lobby.shared)
         self.clients.append(client)
         return Player(await client.join(JoinRoom(game, room_id)))
 
@@ -175,7 +174,7 @@ class MovingTests(TestCase):
         for name in ("ann", "bob"):
             lobby = Watched(reactor, Balancer(self.nodes, 0), Hello(1, name=name))
             lobby.refused = self.refused
-            client = PlayerRooms(SharedLine(reactor, lobby))
+            client = PlayerRooms(lobby.shared)
             self.clients.append(client)
             room = await client.join(JoinRoom("counting-open"))
             players.append(Player(room))
