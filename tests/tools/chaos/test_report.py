@@ -36,7 +36,8 @@ class ReportTests(SynchronousTestCase):
 
     def test_broken(self) -> None:
         """
-        One broken promise fails the run: status 1, and the sentence that says what.
+        One broken promise fails the run: status 1, and the sentence that says what. A
+        node that ends by itself does, too.
         """
         broken = Broken("versions", "m-1", "ann (seat 0): version 3 came after 4")
         self.report.add(Checked((broken,)))
@@ -46,6 +47,9 @@ class ReportTests(SynchronousTestCase):
         self.assertIn("broken: versions: match m-1: ann (seat 0): version 3", text)
         self.assertTrue(text.endswith("pig: FAILED (seed 7)"), text)
         self.assertEqual(self.report.as_json()["promises"]["versions"], 1)
+        report = Report("pig", "7", begun=1, trouble=["the node ended by itself"])
+        self.assertEqual(report.exit_code, 1)
+        self.assertIn("failed: the node ended by itself", report.as_text())
 
     def test_many_broken(self) -> None:
         """
@@ -63,14 +67,6 @@ class ReportTests(SynchronousTestCase):
         self.assertEqual(lines[0], "broken: recording: match m-1: part 2 differs")
         self.assertEqual(len(lines), 6)
         self.assertIn("... and 25 more: see --json", self.report.as_text())
-
-    def test_trouble(self) -> None:
-        """
-        A node that ends by itself fails the run, too.
-        """
-        self.report.trouble.append("the node ended by itself")
-        self.assertEqual(self.report.exit_code, 1)
-        self.assertIn("failed: the node ended by itself", self.report.as_text())
 
     def test_nothing_played(self) -> None:
         """
