@@ -41,11 +41,9 @@ class RoomsCase(SynchronousTestCase):
         self.endpoint = LobbyEndpoint(self.world)
 
     def line(self, name: str) -> SharedLine:
-        hello = Hello(PROTOCOL, name)
-        clock = self.world.clock
-        return LobbyClient(
-            clock, self.endpoint, hello, timeout=5.0, chance=lambda: 0.5
-        ).shared
+        hello, clock = Hello(PROTOCOL, name), self.world.clock
+        lobby = LobbyClient(clock, self.endpoint, hello, 5.0, chance=lambda: 0.5)
+        return lobby.shared
 
     def player(self, name: str) -> PlayerRooms:
         return PlayerRooms(self.line(name), timeout=60.0)

@@ -362,5 +362,4 @@ class MachineTests(SynchronousTestCase):
         path = Path(self.mktemp())
         self.assertIsNone(listener_of(path))
         path.write_text("")
-        found: Any = listener_of(path)
-        self.assertIsNone(found)
+        self.assertIsNone(listener_of(path))

@@ -45,9 +45,8 @@ class StrangerTests(SynchronousTestCase):
         """
         A reserve that is none, or as large as what is there, is a warning.
         """
-        self.assertEqual(descriptor_reserve(128, 1024).verdict, "ok")
-        self.assertEqual(descriptor_reserve(0, 1024).verdict, "warning")
-        self.assertEqual(descriptor_reserve(600, 1024).verdict, "warning")
+        for reserve, verdict in ((128, "ok"), (0, "warning"), (600, "warning")):
+            self.assertEqual(descriptor_reserve(reserve, 1024).verdict, verdict)
 
 
 class ProxyTests(SynchronousTestCase):
