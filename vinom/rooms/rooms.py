@@ -49,7 +49,7 @@ from vinom.rooms.ownership import RoomOwnership, room_busy, room_ended, room_mov
 from vinom.rooms.room import NodeRoom
 from vinom.rooms.round import RoomContext, RoomTerms
 from vinom.rooms.seating import Member
-from vinom.rooms.visits import VisitedRoom, Visits
+from vinom.rooms.visits import VisitedRoom, Visits, check_open
 
 #: What only the host of a room may ask.
 HostRequest = StartRoom | AddBot | KickSeat | SetTeam | Rematch
@@ -385,8 +385,7 @@ class Rooms(Service):
                 found = await visits.join_any(conversation, player, request)
                 if found is not None:
                     return found
-                if not conversation.is_open:
-                    raise Refused(Code.TIMEOUT, "the line closed before the answer")
+                check_open(conversation)
         return self._serve_here(conversation, player, request)
 
     def _elsewhere(self, conversation: Conversation, request: Request) -> str:
@@ -455,8 +454,7 @@ class Rooms(Service):
                 why = "the node of this room does not answer"
                 raise room_busy(room_id, 0.1, why) from None
         try:
-            if not conversation.is_open:
-                raise Refused(Code.TIMEOUT, "the line closed before the answer")
+            check_open(conversation)
             return self._serve_here(conversation, player, request)
         finally:
             self.ownership.served(room_id)

@@ -346,7 +346,7 @@ class Visits:
 
         :raises Refused: it refuses, or cannot be reached.
         """
-        _check_open(conversation)
+        check_open(conversation)
         visit = self._visits.get(conversation, {}).get(node_id)
         if visit is None:
             host = conversation.host
@@ -356,7 +356,7 @@ class Visits:
                 raise _unreachable(str(error)) from None
             if not conversation.is_open:
                 channel.end()
-                _check_open(conversation)
+                check_open(conversation)
             ended = partial(self._ended, conversation, node_id)
             visit = Visit(conversation, channel, self._clock, ended)
             self._visits.setdefault(conversation, {})[node_id] = visit
@@ -498,7 +498,7 @@ class Visits:
             visit.end()
 
 
-def _check_open(conversation: Conversation) -> None:
+def check_open(conversation: Conversation) -> None:
     """Refuse what a player asked whose line has closed: nobody would end the visit."""
     if not conversation.is_open:
         raise Refused(Code.TIMEOUT, "the line closed before the answer")
