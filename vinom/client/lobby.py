@@ -368,7 +368,7 @@ class LobbyClient:
                     raise
             pause = pause_before(attempt, self._chance, hold)
             attempt += 1
-            await deferLater(self._clock, pause, _nothing)
+            await deferLater(self._clock, pause)
 
     async def _with_echoes(self, queue: Queue) -> Queue:
         """Add how far the regions are, measured once, where a queue may need it."""
@@ -699,10 +699,6 @@ def pause_before(
 
 def _ignore(_: object) -> None:
     """Do nothing with it."""
-
-
-def _nothing() -> None:
-    """Do nothing."""
 
 
 def _drop(failure: Failure) -> None:

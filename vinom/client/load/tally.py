@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 
 from vinom.client.match import MatchResult
+from vinom.game import Game
 
 #: Samples kept of each kind; more would not change a percentile.
 _MOST_SAMPLES = 500_000
@@ -93,6 +94,12 @@ class Tally:
     _matches: dict[str, _Record] = attrs.field(factory=dict, init=False)
     _first: float | None = attrs.field(default=None, init=False)
     _last: float = attrs.field(default=0.0, init=False)
+
+    @classmethod
+    def of(cls, game: Game[Any, Any]) -> Tally:
+        """Make one for a game."""
+        kind = type(game)
+        return cls(kind.audience is Game.audience, kind.outcome is not Game.outcome)
 
     def went_wrong(self, code: str, reason: str) -> None:
         """Count an error, and keep the first reason of its kind."""

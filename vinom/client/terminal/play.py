@@ -174,9 +174,6 @@ class MazeGame:
             self._match.leave()
         if self._waiting is not None:
             self._waiting.cancel()
-        if self._again is not None:
-            again, self._again = self._again, None
-            again.callback(None)
 
     def press(self, key: str) -> None:
         """The player pressed a key; see `vinom.client.terminal.screen`."""
@@ -204,7 +201,7 @@ class MazeGame:
                 await self._play_match(self._client)
                 if not self._is_quitting:
                     self._again = Deferred()
-                    await self._again
+                    await self._wait(self._again)
         except CancelledError:
             return 0
         except (LobbyRefusal, LineLost) as error:

@@ -26,7 +26,7 @@ from vinom.client.load.tally import Samples, Tally
 from vinom.client.match import Match, MatchResult
 from vinom.client.sdk import Client, connect
 from vinom.errors import Misconfigured
-from vinom.game import Chance, Game
+from vinom.game import Chance
 from vinom.net.dtls.bad_network import Conditioner
 from vinom.net.packets.player import Joined, PlayerEvent, StateArrived
 from vinom.node.asking import NotDone
@@ -368,10 +368,7 @@ class ChaosRun:
         self.report = Report(plan.habits.name, plan.seed, len(plan.strikes))
         self.failure = ""
         self.matches = Matches(reactor.seconds, self._paused)
-        self.tally = Tally(
-            type(game).audience is Game.audience,
-            type(game).outcome is not Game.outcome,
-        )
+        self.tally = Tally.of(game)
         self._random = Random(f"{plan.seed} kills")
         self._networks: list[Conditioner] = []
         self._began = 0.0

@@ -17,7 +17,7 @@ from vinom.client.load.bot import Bot, Crowd, Habits
 from vinom.client.load.tally import Tally
 from vinom.client.sdk import Client
 from vinom.errors import Misconfigured
-from vinom.game import Chance, Game
+from vinom.game import Chance
 from vinom.net.dtls.bad_network import Conditioner, Conditions
 from vinom.play.game_loader import find_game
 from vinom.tools.commands.foreground import run_in_foreground
@@ -127,8 +127,8 @@ class BotRun:
         :param network: what happens to datagrams; ``None`` leaves them alone.
         """
         self._reactor, self._lobby, self._habits = reactor, lobby, habits
-        self._network, game = network, habits.game
-        self.tally = Tally(type(game).audience is Game.audience, _ends(game))
+        self._network = network
+        self.tally = Tally.of(habits.game)
         seed = (
             os.urandom(SEED_BYTES)
             if options.seed is None
@@ -140,7 +140,7 @@ class BotRun:
         names = [f"bot-{number}" for number in range(1, options.players + 1)]
         newcomers = [self._newcomer(name, chance.fork(name)) for name in names]
         # A game that never ends by itself is left when the time is over.
-        grace = options.grace if _ends(game) else 0.0
+        grace = options.grace if self.tally.ends else 0.0
         self._crowd = Crowd(reactor, newcomers, self.tally, options.seconds, grace)
 
     async def run(self) -> int:
@@ -174,11 +174,6 @@ class BotRun:
             return client.addCallback(ready)
 
         return greet
-
-
-def _ends(game: Game[Any, Any]) -> bool:
-    """Does this game ever have an outcome?"""
-    return type(game).outcome is not Game.outcome
 
 
 def why_none(reasons: Container[str], lobby: LobbyAddress, seconds: float) -> str:
