@@ -486,7 +486,7 @@ class MatchKeeper:
         if self.is_frozen or not checkpoints.has_left():
             return False
         # Only without a node is it a question what keeps them.
-        if self.is_ahead and not checkpoints.keeps():
+        if self.is_ahead and checkpoints.outbox.plays_on and not checkpoints.keeps():
             return False
         host = self._host
         room = host.room
