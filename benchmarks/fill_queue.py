@@ -21,7 +21,7 @@ from vinom.base.redis_address import read_store_address
 from vinom.games.tictactoe import TicTacToe
 from vinom.play.choices import canonical_options
 from vinom.store.redis.client import Access, Owner, RedisClient
-from vinom.store.redis.dialing import make_dial
+from vinom.store.redis.inspection import make_dial
 from vinom.store.redis.lobby import RedisLobbyStore
 from vinom.store.redis.nodes import RedisNodeStore
 

@@ -18,8 +18,7 @@ from vinom.play.hosting.keeping import Keeping
 from vinom.rooms.ownership import NOT_KEPT
 from vinom.rooms.round import RoomBounds
 from vinom.rooms.visits import Visits
-from vinom.store.memory.nodes import MemoryNodeStore
-from vinom.store.memory.owned import MemoryOwnedStore
+from vinom.store.memory.nodes import MemoryNodeStore, MemoryOwnedStore
 from vinom.store.memory.players import MemoryPlayerStore
 
 SECONDS = 10.0

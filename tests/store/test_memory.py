@@ -34,8 +34,7 @@ from vinom.store.interfaces import (
     IRatingStore,
 )
 from vinom.store.memory.lobby import MemoryLobbyStore
-from vinom.store.memory.nodes import MemoryNodeStore
-from vinom.store.memory.owned import MemoryOwnedStore
+from vinom.store.memory.nodes import MemoryNodeStore, MemoryOwnedStore
 from vinom.store.memory.players import (
     Lines,
     MemoryOnlineStore,

@@ -57,8 +57,7 @@ from vinom.store.interfaces import (
 from vinom.store.memory.lobby import MemoryLobbyStore
 from vinom.store.redis.client import RedisClient
 from vinom.store.redis.lobby import RedisLobbyStore
-from vinom.store.redis.nodes import RedisNodeStore
-from vinom.store.redis.owned import RedisOwnedStore
+from vinom.store.redis.nodes import RedisNodeStore, RedisOwnedStore
 from vinom.store.redis.players import (
     RedisOnlineStore,
     RedisPlayerStore,

@@ -27,8 +27,7 @@ from vinom.base.model import Estate, LobbyCounts, MatchEnd, Waiting
 from vinom.errors import LeaseLost, StoreUnavailable
 from vinom.store.redis.client import Breaker, RedisClient
 from vinom.store.redis.lobby import RedisLobbyStore
-from vinom.store.redis.nodes import RedisNodeStore
-from vinom.store.redis.owned import RedisOwnedStore
+from vinom.store.redis.nodes import RedisNodeStore, RedisOwnedStore
 from vinom.store.redis.players import RedisOnlineStore
 from vinom.tools.commands.child_node import free_port
 

@@ -34,8 +34,7 @@ from vinom.base.reactor.turns import TurnEnd
 from vinom.base.redis_address import StoreAddress, read_store_address
 from vinom.errors import Misconfigured, StoreUnavailable
 from vinom.store.redis.client import Access, Owner, RedisClient
-from vinom.store.redis.dialing import make_dial
-from vinom.store.redis.inspection import FoundStore, find_store
+from vinom.store.redis.inspection import FoundStore, find_store, make_dial
 from vinom.store.redis.lobby import RedisLobbyStore
 from vinom.store.redis.nodes import RedisNodeStore
 
@@ -328,7 +327,7 @@ class TlsTests(TestCase):
         address = read_store_address(f"rediss://localhost:{port}/0")
         found = FoundStore("localhost", port, "6.2.0", "noeviction", 0.0)
         self.patch(
-            __import__("vinom.store.redis.dialing", fromlist=["find_store"]),
+            __import__("vinom.store.redis.inspection", fromlist=["find_store"]),
             "find_store",
             lambda *_: found,
         )

@@ -14,8 +14,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from tests.support.redis_servers import RedisServer
 from vinom.base.model import Party, Prematch, QueueEntry
 from vinom.errors import LeaseLost
-from vinom.store.redis.client import Owner
-from vinom.store.redis.scripts import Script
+from vinom.store.redis.client import Owner, Script
 
 #: No call is late: late ones have tests of their own.
 _NEVER = str(1 << 52)

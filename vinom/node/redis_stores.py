@@ -19,11 +19,9 @@ from vinom.net.keys.files import store_login
 from vinom.node.settings import Settings
 from vinom.node.stores import Stores
 from vinom.store.redis.client import Access, Owner, RedisClient
-from vinom.store.redis.dialing import make_dial
-from vinom.store.redis.inspection import FoundStore, find_store
+from vinom.store.redis.inspection import FoundStore, find_store, make_dial
 from vinom.store.redis.lobby import RedisLobbyStore
-from vinom.store.redis.nodes import RedisNodeStore
-from vinom.store.redis.owned import RedisOwnedStore
+from vinom.store.redis.nodes import RedisNodeStore, RedisOwnedStore
 from vinom.store.redis.players import (
     RedisOnlineStore,
     RedisPlayerStore,

@@ -1,6 +1,6 @@
 """
 Where rules come from: a TOML file that is watched, or Redis; a new set is accepted or
-refused as a whole.
+refused as a whole. In Redis operators write them: `RedisRoutes` reads them there.
 """
 
 from __future__ import annotations
@@ -33,11 +33,73 @@ from vinom.gateway.routing.rules import (
     read_rules,
     read_services,
 )
-from vinom.store.redis.client import Access, Owner, RedisClient
-from vinom.store.redis.dialing import make_dial
-from vinom.store.redis.inspection import find_store
-from vinom.store.redis.routes import RedisRoutes, StoredRoutes
+from vinom.store.redis.client import Access, Owner, RedisClient, load
+from vinom.store.redis.inspection import find_store, make_dial
 from vinom.store.redis.subscriber import RedisSubscriber
+
+_READ = load("gateway", "read")["read"]
+
+
+@attrs.frozen
+class StoredRoutes:
+    """
+    Rules and realms as read.
+
+    :ivar rules: JSON; ``None`` if there are none.
+    :ivar realms: back ends by ``realm_id``.
+    :ivar services: codes by the service's name.
+    :ivar run: names the run of Redis that had them; empty if it does not say.
+    :ivar mistake: a key of the wrong type; ``None`` if there is none.
+    """
+
+    rules: bytes | None
+    realms: Mapping[bytes, bytes]
+    services: Mapping[bytes, bytes]
+    run: bytes = b""
+    mistake: str | None = None
+
+
+@attrs.frozen
+class RedisRoutes:
+    """
+    Read the rules; has the channel on which changes are announced.
+
+    :ivar client: sends commands; its prefix is that of the keys.
+    """
+
+    client: RedisClient
+
+    @property
+    def channel(self) -> str:
+        """The channel: any message means that something here has changed."""
+        return f"{self.client.prefix}routing:changed"
+
+    @property
+    def key(self) -> str:
+        """The key of the rules."""
+        return f"{self.client.prefix}routing:rules"
+
+    def read(self) -> Deferred[StoredRoutes]:
+        """
+        Read rules, realms and the codes of services in one step.
+
+        :raises StoreUnavailable: Redis does not answer.
+        """
+        return self.client.run(_READ).addCallback(self._found)
+
+    def _found(self, found: list[Any]) -> StoredRoutes:
+        kind, rules, run, *hashes = found
+        mistake = None
+        if kind in (b"realm:mapping", b"services"):
+            mistake = f"the key {self.client.prefix}{kind.decode()} must be a hash"
+        elif kind not in (b"string", b"none"):
+            mistake = f"the key {self.key} must be a string of JSON"
+        realms, services = (
+            dict(zip(pairs[::2], pairs[1::2], strict=True)) for pairs in hashes
+        )
+        rules = rules if kind == b"string" else None
+        return StoredRoutes(rules, realms, services, run, mistake)
+
 
 _log = Logger()
 

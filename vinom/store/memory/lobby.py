@@ -30,7 +30,7 @@ from vinom.base.model import (
     Whereabouts,
 )
 from vinom.store.interfaces import ILobbyStore
-from vinom.store.memory.expiry import Expiry
+from vinom.store.memory.players import Expiry
 
 #: Where an entry stands: start of its wait, number of its arrival, its id.
 _Position = tuple[float, int, str]

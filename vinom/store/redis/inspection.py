@@ -1,8 +1,8 @@
 """
-Find the Redis that an address means, and check that it can be used.
+Find the Redis that an address means, check that it can be used, and connect to it.
 
-This waits for answers, up to a second each: it runs before a node serves, in a thread
-of it, and in ``vinom doctor``.
+`find_store` waits for answers, up to a second each: it runs before a node serves, in a
+thread of it, and in ``vinom doctor``.
 """
 
 from __future__ import annotations
@@ -10,14 +10,23 @@ from __future__ import annotations
 import socket
 import ssl
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from typing import Any
 
 import attrs
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.protocol import Factory
+from twisted.internet.ssl import (
+    Certificate,
+    optionsForClientTLS,
+    trustRootFromCertificates,
+)
+from twisted.internet.threads import deferToThreadPool
 
 from vinom.base.redis_address import StoreAddress
 from vinom.errors import Misconfigured, StoreUnavailable
+from vinom.store.redis.client import Dial
 
 #: How long one server may take to answer, seconds.
 TIMEOUT = 1.0
@@ -219,3 +228,47 @@ def _answer(answers: Any) -> Any:
 def _facts(info: str) -> dict[str, str]:
     lines = (line.partition(":") for line in info.splitlines())
     return {name: value for name, _, value in lines}
+
+
+_END = b"-----END CERTIFICATE-----"
+
+
+def make_dial(
+    address: StoreAddress,
+    authority: bytes | None,
+    reactor: Any,
+    found: Callable[[FoundStore], None] = lambda _: None,
+) -> Dial:
+    """
+    Make what connects to a Redis, wherever it is now, after checking it.
+
+    :param address: of the Redis, or of its Sentinels.
+    :param authority: that signed its certificate, PEM.
+    :param reactor: has threads, and connections.
+    :param found: called with each Redis that was found.
+    """
+
+    async def dial(factory: Factory) -> Any:
+        # Each new connection: after a failover it is another Redis.
+        store = await deferToThreadPool(
+            reactor, reactor.getThreadPool(), find_store, address, authority
+        )
+        found(store)
+        endpoint: Any = HostnameEndpoint(
+            reactor, store.host, store.port, timeout=TIMEOUT
+        )
+        if address.is_tls:
+            root = None if authority is None else _trust(authority)
+            options = optionsForClientTLS(store.host, root)
+            endpoint = wrapClientTLS(options, endpoint)
+        return await endpoint.connect(factory)
+
+    return dial
+
+
+def _trust(authority: bytes) -> Any:
+    """Trust the certificates of a file."""
+    parts = authority.split(_END)[:-1]
+    return trustRootFromCertificates(
+        [Certificate.loadPEM(part + _END) for part in parts]
+    )

@@ -31,8 +31,7 @@ from vinom.base.model import (
     Whereabouts,
 )
 from vinom.store.interfaces import ILobbyStore
-from vinom.store.redis.client import RedisClient
-from vinom.store.redis.scripts import load
+from vinom.store.redis.client import RedisClient, load
 
 _READS = "of_player find listed page places waiting counts declines owner matches_of"
 _STEPS = load("lobby", *_READS.split())

@@ -1,7 +1,8 @@
-"""The registry of nodes in Redis."""
+"""The registry of nodes in Redis; and what nodes own: rooms, matches, game servers."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,10 +11,10 @@ from msgspec import json
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from vinom.base.model import NodeFacts, NodeLease
-from vinom.store.interfaces import INodeStore
-from vinom.store.redis.client import RedisClient
-from vinom.store.redis.scripts import load
+from vinom.base.model import Claim, NodeFacts, NodeLease
+from vinom.store.interfaces import INodeStore, IOwnedStore
+from vinom.store.redis.client import RedisClient, Script, load
+from vinom.store.redis.replicated import ReplicatedSteps
 
 _STEPS = load("nodes", "hold", "leave", "list")
 
@@ -86,3 +87,93 @@ class RedisNodeStore:
 
         which = "expired" if expired else "running"
         return self.client.run(_STEPS["list"], which).addCallback(read)
+
+
+_OWNED_STEPS = load("owned", "left")
+
+
+@implementer(IOwnedStore)
+@attrs.frozen
+class RedisOwnedStore:
+    """
+    What is kept of things of one kind, in hashes, which also name their owners.
+
+    :ivar client: runs the steps.
+    :ivar replicated: runs those that must be on a replica; ``None`` if none must.
+    :ivar kind: of what: "room", "checkpoint" of a match, or "server".
+    :ivar machine: where game servers run.
+    """
+
+    client: RedisClient
+    replicated: ReplicatedSteps | None = None
+    kind: str = "room"
+    machine: str = ""
+    # Rooms of which a checkpoint is on its way to a replica, and how many.
+    _ahead: Counter[str] = attrs.field(factory=Counter, init=False)
+
+    def put(
+        self,
+        thing_id: str,
+        fence: int,
+        data: bytes,
+        grace: float = 0.0,
+        is_ahead: bool = False,
+    ) -> Deferred[bool]:
+        about = self._about(grace)
+        step = (_OWNED_STEPS["put"], thing_id, self.kind, str(fence), data, about, "0")
+        replicated = self.replicated
+        if not is_ahead or replicated is None or not replicated.is_needed:
+            return self.client.run(*step).addCallback(bool)
+        self._ahead[thing_id] += 1
+        return replicated.run(*step).addBoth(self._put, thing_id).addCallback(bool)
+
+    def _put(self, found: Any, thing_id: str) -> Any:
+        self._ahead[thing_id] -= 1
+        if not self._ahead[thing_id]:
+            del self._ahead[thing_id]
+        return found
+
+    def _about(self, grace: float) -> str:
+        return self.machine if self.kind == "server" else str(round(1000 * grace))
+
+    def _after_put(
+        self, thing_id: str, script: Script, *args: str | bytes
+    ) -> Deferred[Any]:
+        """Run a step on the connection that has a room's checkpoint on its way."""
+        if thing_id in self._ahead and self.replicated is not None:
+            return self.replicated.run(script, thing_id, self.kind, *args)
+        return self.client.run(script, thing_id, self.kind, *args)
+
+    def release(
+        self, thing_id: str, fence: int, data: bytes, grace: float = 0.0
+    ) -> Deferred[bool]:
+        about = self._about(grace)
+        asked = self._after_put(
+            thing_id, _OWNED_STEPS["put"], str(fence), data, about, "1"
+        )
+        return asked.addCallback(bool)
+
+    def claim(
+        self, thing_id: str, reserve: bool = False, again: bool = False, gone: str = ""
+    ) -> Deferred[Claim]:
+        def read(found: list[bytes]) -> Claim:
+            kind, fence, data, left, node_id = found
+            return Claim(
+                kind.decode(),  # type: ignore[arg-type]  # one of them
+                int(fence),
+                data,
+                int(left) / 1000,
+                node_id.decode(),
+            )
+
+        wish = "0" if not reserve else "2" if again else "1"
+        asked = self.client.run(_OWNED_STEPS["claim"], thing_id, self.kind, gone, wish)
+        return asked.addCallback(read)
+
+    def remove(self, thing_id: str, fence: int, ending: str = "") -> Deferred[bool]:
+        asked = self._after_put(thing_id, _OWNED_STEPS["forget"], str(fence), ending)
+        return asked.addCallback(bool)
+
+    def left(self, node_id: str, most: int) -> Deferred[Sequence[bytes]]:
+        left = _OWNED_STEPS["left"]
+        return self.client.run(left, node_id, self.kind, str(most), self.machine)

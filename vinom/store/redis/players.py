@@ -23,8 +23,7 @@ from vinom.store.interfaces import (
     Origin,
     RatingAnswer,
 )
-from vinom.store.redis.client import RedisClient
-from vinom.store.redis.scripts import load
+from vinom.store.redis.client import RedisClient, load
 
 _STEPS = load("players", "put", "find", "settle", "keys_of")
 _ONLINE = load("online", "enter", "leave", "keep", "absence", "send")

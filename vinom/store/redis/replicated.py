@@ -13,8 +13,7 @@ from twisted.python.failure import Failure
 
 from vinom.base.reactor.turns import TurnEnd
 from vinom.errors import NothingStored, StoreUnavailable
-from vinom.store.redis.client import RedisClient
-from vinom.store.redis.scripts import Script
+from vinom.store.redis.client import RedisClient, Script
 
 _MISSING = "no replica of the store answers"
 
