@@ -29,8 +29,7 @@ from vinom.fleet.control import messages
 from vinom.fleet.control.link import ControlClient, connect
 from vinom.fleet.control.messages import AnyToServer
 from vinom.net.keys.authority import NODE_PURPOSE
-from vinom.net.keys.peers import check_peer, dialing_context
-from vinom.net.lines.tls import OfContexts
+from vinom.net.lines.tls import OfContexts, check_peer, dialing_context
 
 
 @attrs.define(eq=False)

@@ -41,7 +41,7 @@ FILES = ("game", "errors")
 ADAPTERS: dict[str, str] = {
     "tools": "chaos/* check/command check/workers commands/* doctor/*",
     "node": "*",
-    "gateway": "access_log admin backends bytes_clients dialing handover http_clients "
+    "gateway": "access_log admin backends dialing handover http_clients "
     "link_backend listener packet_clients ports routing/sources service twistd",
     "client": "*",
     "rooms": "*",
@@ -56,7 +56,7 @@ ADAPTERS: dict[str, str] = {
     "records relay/* server",
     "play": "game_loader hosting/*",
     "net": "dtls/bad_network dtls/client_port dtls/port keys/* "
-    "lines/https lines/limits lines/proxied lines/secure lines/sniffed "
+    "lines/https lines/limits lines/proxied lines/secure "
     "lines/tcp lines/tls lines/websocket nodes "
     "streams/multiplex streams/sockets web/*",
     "store": "memory/* patience redis/*",
@@ -123,7 +123,6 @@ HOMES: dict[str, tuple[str, ...]] = {
     "openskill": ("lobby/matchmaking/ratings",),
     "segno": ("node/web/pages",),
     "websockets": (
-        "net/lines/ws_handshake",
         "net/lines/ws_stream",
         "net/lines/websocket",
     ),

@@ -32,7 +32,7 @@ from vinom.games.oldmaid import OldMaid
 from vinom.games.owedrahn import OweDrahn
 from vinom.games.tictactoe import TicTacToe
 from vinom.lobby.conversation.conversation import Bounds
-from vinom.net.lines.ws_handshake import accept_handshake, read_plain_handshake
+from vinom.net.lines.ws_stream import accept_handshake, read_plain_handshake
 
 #: Longest message of a client here, bytes: short, so that many are too long.
 _LIMIT = 300

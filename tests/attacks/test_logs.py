@@ -30,10 +30,9 @@ from vinom.net.lines.limits import CountedFactory, LineBounds, TlsHellos
 from vinom.net.lines.tcp import LineFactory, Lines
 from vinom.net.lines.tls import ReloadableTls
 from vinom.net.lines.websocket import WebSockets
-from vinom.net.web.answers import Folder, make_site
+from vinom.net.web.answers import Folder, Health, make_site
 from vinom.net.web.front_door import FrontDoor
 from vinom.net.web.guards import NamedHosts
-from vinom.net.web.monitoring import Health
 from vinom.net.web.websocket import WebSocketPage
 
 PACKAGE = Path(__file__).resolve().parents[2] / "vinom"

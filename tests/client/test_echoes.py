@@ -18,7 +18,7 @@ from vinom.base.messages.lobby import Hello, RegionOffer
 from vinom.client.lobby import LobbyClient
 from vinom.client.sdk import measure_echoes
 from vinom.lobby.matchmaking.queues import read_tables
-from vinom.net.web.monitoring import health_pages
+from vinom.net.web.answers import health_pages
 
 
 class MeasureTests(TestCase):

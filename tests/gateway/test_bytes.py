@@ -9,10 +9,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.gateways import MemoryGateway, MemoryTransport, limits, settings
 from vinom.gateway.arrivals import Arrival
-from vinom.gateway.bytes_clients import bytes_acceptor
-from vinom.gateway.listener import Acceptors
+from vinom.gateway.listener import Acceptors, bytes_acceptor
 from vinom.net.lines.sniff import Spoken, write_proxy_header
-from vinom.net.streams.ends import Reason
+from vinom.net.streams.channels import Reason
 from vinom.net.streams.sockets import FINISHED_SECONDS
 
 

@@ -17,7 +17,7 @@ from vinom.gateway.handover import CUT_SECONDS, Draining
 from vinom.gateway.packet_clients import PacketClients
 from vinom.gateway.ports import Ports
 from vinom.gateway.routing.rules import check_rules
-from vinom.net.streams.ends import Reason
+from vinom.net.streams.channels import Reason
 from vinom.net.streams.packets import Kind, Packet, encode
 
 

@@ -22,7 +22,7 @@ from vinom.gateway.arrivals import Arrival
 from vinom.gateway.http_clients import HttpAcceptor, HttpClient
 from vinom.gateway.routing.rules import check_rules
 from vinom.net.lines.forwarded import Proxies
-from vinom.net.streams.ends import Reason
+from vinom.net.streams.channels import Reason
 
 SITE = {
     "strategy": "round_robin",

@@ -20,8 +20,7 @@ from vinom.gateway.dialing import DIAL_SECONDS
 from vinom.gateway.link_backend import IDLE_SECONDS, LinkBackend
 from vinom.gateway.routing.rules import Endpoint
 from vinom.gateway.sessions import MOST_KEPT, Session, SessionRequest
-from vinom.net.streams.channels import WINDOW
-from vinom.net.streams.ends import Reason
+from vinom.net.streams.channels import WINDOW, Reason
 from vinom.net.streams.multiplex import VISIT_SECONDS
 from vinom.net.streams.packets import Kind, Packet
 

@@ -26,8 +26,7 @@ from vinom.gateway.arrivals import Arrival
 from vinom.gateway.http_clients import HttpAcceptor
 from vinom.gateway.packet_clients import MOST_OWED, PacketClients
 from vinom.net.lines.forwarded import Proxies
-from vinom.net.streams.channels import WINDOW
-from vinom.net.streams.ends import Reason
+from vinom.net.streams.channels import WINDOW, Reason
 from vinom.net.streams.multiplex import VISIT_SECONDS
 from vinom.net.streams.packets import MAGIC, OWN_SESSION, Kind, Packet, encode
 

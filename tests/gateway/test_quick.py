@@ -20,9 +20,8 @@ from vinom.base.reactor.direct import DirectReads
 from vinom.base.reactor.turns import TurnEnd
 from vinom.gateway.arrivals import Arrival
 from vinom.gateway.backends import Backends
-from vinom.gateway.bytes_clients import bytes_acceptor
 from vinom.gateway.dialing import Dialer, TcpBackend
-from vinom.gateway.listener import Acceptors
+from vinom.gateway.listener import Acceptors, bytes_acceptor
 from vinom.gateway.routing.health import Health
 from vinom.gateway.routing.router import Router
 from vinom.gateway.routing.rules import Endpoint, check_rules

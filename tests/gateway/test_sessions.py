@@ -26,7 +26,7 @@ from vinom.gateway.sessions import (
     SessionInUse,
     SessionRequest,
 )
-from vinom.net.streams.ends import Reason
+from vinom.net.streams.channels import Reason
 from vinom.net.streams.packets import OWN_SESSION
 
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"

@@ -23,10 +23,9 @@ from vinom.gateway.link_backend import LinkBackend
 from vinom.gateway.routing.rules import Endpoint
 from vinom.gateway.sessions import Session, SessionRequest
 from vinom.net.keys.authority import Authority
-from vinom.net.keys.peers import link_context
 from vinom.net.lines.secure import over_tls
-from vinom.net.lines.tls import OfContexts
-from vinom.net.streams.ends import Reason
+from vinom.net.lines.tls import OfContexts, link_context
+from vinom.net.streams.channels import Reason
 from vinom.node.gateways import GatewayLinks, listen_for_gateways
 from vinom.node.links import NodeTls
 

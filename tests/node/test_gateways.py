@@ -22,8 +22,8 @@ from vinom.base.reactor.turns import TurnEnd
 from vinom.errors import PeerError
 from vinom.net.lines.forwarded import Proxies
 from vinom.net.lines.limits import LineBounds
+from vinom.net.lines.proxied import SNIFF_SECONDS
 from vinom.net.lines.sniff import Spoken
-from vinom.net.lines.sniffed import SNIFF_SECONDS
 from vinom.net.lines.tcp import LineFactory, Lines
 from vinom.net.lines.websocket import WebSockets
 from vinom.net.streams.channels import WINDOW

@@ -18,8 +18,7 @@ from vinom.base.limits.logged import BoundedLog, LogBounds
 from vinom.fleet.control.link import ControlClient, ControlLink, ControlServer, connect
 from vinom.fleet.control.messages import CONTROL_PROTOCOL, Alive, Known, Ready
 from vinom.net.keys.authority import NODE_PURPOSE, Authority
-from vinom.net.keys.peers import check_peer, dialing_context, serving_context
-from vinom.net.lines.tls import OfContexts
+from vinom.net.lines.tls import OfContexts, check_peer, dialing_context, serving_context
 from vinom.node.links import NodeTls, listen_for_pods
 
 

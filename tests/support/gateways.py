@@ -23,7 +23,7 @@ from vinom.gateway.routing.rules import Endpoint, ServiceRule, check_rules
 from vinom.gateway.sessions import Session, SessionIds
 from vinom.gateway.settings import GatewaySettings
 from vinom.net.lines.forwarded import Proxies
-from vinom.net.streams.ends import Leg, Reason
+from vinom.net.streams.channels import Leg, Reason
 from vinom.net.streams.packets import Packet, PacketReader, encode
 
 
@@ -151,7 +151,7 @@ class MemoryTransport:
 class MemoryStream:
     """
     An end of a session that remembers what it was asked
-    (`vinom.net.streams.ends.Stream`).
+    (`vinom.net.streams.channels.Stream`).
 
     :ivar got: bytes that it was sent.
     :ivar closed: why it was closed.

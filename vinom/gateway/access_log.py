@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from vinom.errors import Misconfigured
 from vinom.gateway.routing.rules import Endpoint
 from vinom.gateway.sessions import Session
-from vinom.net.streams.ends import trace_id
+from vinom.net.streams.channels import trace_id
 
 _log = Logger()
 _encode = msgspec.json.Encoder().encode

@@ -13,10 +13,9 @@ from twisted.web.resource import Resource
 from vinom import __version__
 from vinom.base.limits.origins import Hosts
 from vinom.net.lines.sniff import Spoken
-from vinom.net.streams.ends import Reason
-from vinom.net.web.answers import Asked, Folder
+from vinom.net.streams.channels import Reason
+from vinom.net.web.answers import Asked, Folder, Health, Metrics, Ready
 from vinom.net.web.guards import Guarded, NamedHosts, admin_port
-from vinom.net.web.monitoring import Health, Metrics, Ready
 
 #: Exported as 0 at first, because Prometheus sees no increase in a series that begins
 #: at 1.

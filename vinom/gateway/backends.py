@@ -32,7 +32,7 @@ from vinom.gateway.sessions import (
     SessionRequest,
 )
 from vinom.net.lines.limits import Reserve
-from vinom.net.streams.ends import Reason, Stream
+from vinom.net.streams.channels import Reason, Stream
 
 _log = Logger()
 

@@ -48,12 +48,11 @@ from vinom.gateway.routing.rules import Endpoint, ServiceRule
 from vinom.gateway.sessions import Session
 from vinom.net.keys.authority import NODE_PURPOSE
 from vinom.net.keys.files import read_file
-from vinom.net.keys.peers import check_peer, link_context
 from vinom.net.lines.https import WebClient
 from vinom.net.lines.sniff import write_proxy_header
 from vinom.net.lines.tcp import watch_for_death
-from vinom.net.lines.tls import OfContexts
-from vinom.net.streams.ends import Reason, Stream
+from vinom.net.lines.tls import OfContexts, check_peer, link_context
+from vinom.net.streams.channels import Reason, Stream
 from vinom.net.streams.sockets import ByteStream
 
 _log = Logger()

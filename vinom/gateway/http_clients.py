@@ -37,8 +37,8 @@ from vinom.net.http.exchange import Exchange, Upload
 from vinom.net.http.head import BadMessage, check_head, find_head
 from vinom.net.http.headers import request_fields, traceparent_of
 from vinom.net.lines.forwarded import Proxies
-from vinom.net.lines.ws_handshake import HandshakeRefused
-from vinom.net.streams.ends import Reason
+from vinom.net.lines.ws_stream import HandshakeRefused
+from vinom.net.streams.channels import Reason
 from vinom.net.streams.sockets import SocketReader, SocketWriter, pace_of
 
 _log = Logger()
@@ -177,8 +177,8 @@ class _User:
 
 class HttpSession:
     """
-    The client's end of one session (`vinom.net.streams.ends.Stream`): requests go to a
-    back end, answers come back.
+    The client's end of one session (`vinom.net.streams.channels.Stream`): requests go
+    to a back end, answers come back.
 
     :ivar session: the session.
     :ivar frames: of a WebSocket, to the client; ``None`` before it is one.

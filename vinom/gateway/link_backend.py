@@ -18,8 +18,7 @@ from vinom.gateway.routing.rules import Endpoint, ServiceRule
 from vinom.gateway.sessions import Session
 from vinom.net.http.headers import UNCLEAR
 from vinom.net.lines.tcp import watch_for_death
-from vinom.net.streams.channels import Channel
-from vinom.net.streams.ends import Reason, Stream
+from vinom.net.streams.channels import Channel, Reason, Stream
 from vinom.net.streams.multiplex import VISIT_SECONDS, PacketConnection, PeerTerms
 from vinom.net.streams.packets import Kind, Packet
 

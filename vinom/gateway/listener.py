@@ -1,4 +1,7 @@
-"""The public port: admit connections, recognize their protocol, choose the acceptor."""
+"""
+The public port: admit connections, recognize their protocol, choose the acceptor; and
+clients with one session per connection: lobby lines, and unknown protocols.
+"""
 
 from __future__ import annotations
 
@@ -19,17 +22,29 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from vinom.base.limits.logged import BoundedLog
+from vinom.base.messages.envelope import encode_failure
 from vinom.base.reactor.connections import QuickConnection
-from vinom.base.reactor.direct import FEW, bound_reads
+from vinom.base.reactor.direct import FEW, DirectReads, bound_reads
 from vinom.base.reactor.turns import TurnEnd
 from vinom.base.reactor.waits import Waits
+from vinom.errors import Code
 from vinom.gateway.arrivals import Arrival, Limits
-from vinom.net.lines.proxied import ProxiedFactory, when_peer_known
+from vinom.gateway.backends import Backends
+from vinom.gateway.sessions import SessionRequest
+from vinom.gateway.settings import GatewaySettings
+from vinom.net.lines.proxied import (
+    SNIFF_SECONDS,
+    ProxiedFactory,
+    Sniffing,
+    put_protocol,
+    when_peer_known,
+)
 from vinom.net.lines.secure import over_tls
 from vinom.net.lines.sniff import Spoken, sniff
-from vinom.net.lines.sniffed import SNIFF_SECONDS, Sniffing, put_protocol
 from vinom.net.lines.tcp import watch_for_death
 from vinom.net.lines.tls import why_tls_failed
+from vinom.net.streams.channels import Reason
+from vinom.net.streams.sockets import ByteStream, pace_of
 
 _log = Logger()
 
@@ -220,3 +235,91 @@ def public_factory(
     :param proxies: addresses whose connections begin with a PROXY header.
     """
     return ProxiedFactory(acceptors, proxies) if proxies else acceptors
+
+
+#: Reasons after which a client of lobby lines connects again.
+_CODES = {
+    Reason.BACKEND_LOST: Code.UNAVAILABLE,
+    Reason.ABORTED: Code.UNAVAILABLE,
+    Reason.NO_BACKEND: Code.UNAVAILABLE,
+    Reason.UNKNOWN_SERVICE: Code.UNAVAILABLE,
+    Reason.TOO_MANY: Code.BUSY,
+    Reason.DRAINING: Code.DRAINING,
+    Reason.INTERNAL: Code.INTERNAL,
+}
+
+
+class BytesClient(ByteStream):
+    """A client; its session begins with the connection."""
+
+    def __init__(
+        self,
+        kind: str,
+        arrival: Arrival,
+        backends: Backends,
+        clock: IReactorTime,
+        settings: GatewaySettings,
+        direct: DirectReads | None,
+        finished: Waits,
+    ) -> None:
+        """
+        :param kind: "lines" or "tcp".
+        :param arrival: of the connection.
+        :param backends: begins the session.
+        :param clock: for the deadline of clients that do not read.
+        :param settings: limits of each connection.
+        :param direct: reads connections without the reactor.
+        :param finished: rings for clients that have nothing more to send.
+        """
+        super().__init__(
+            clock,
+            Reason.CLIENT_LOST,
+            arrival.is_tls,
+            settings.stuck_seconds,
+            pace_of(settings.bytes_per_second),
+            direct,
+            finished,
+        )
+        self._kind, self._arrival, self._backends = kind, arrival, backends
+        # Has the last line that was sent ended?
+        self._is_between = True
+
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        arrival = self._arrival
+        request = SessionRequest(self._kind, arrival.host, arrival.port, arrival.is_tls)
+        session = self._backends.begin(request, self)
+        assert session is not None, "it brought no id"
+        self.leg = session.client
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        super().connectionLost(reason)
+        self._arrival.end()
+
+    def send(self, data: bytes) -> None:
+        """Pass bytes on to the client."""
+        self._is_between = data[-1:] == b"\n"
+        super().send(data)
+
+    def close(self, reason: Reason, words: str = "") -> None:
+        """End the connection; a client of lobby lines is sent the reason."""
+        code = _CODES.get(reason)
+        if code is not None and self._kind == "lines" and self._is_between:
+            self.send(encode_failure(code, words or reason.value) + b"\n")
+        super().close(reason, words)
+
+
+def bytes_acceptor(
+    kind: str,
+    backends: Backends,
+    clock: IReactorTime,
+    settings: GatewaySettings,
+    direct: DirectReads | None = None,
+) -> Acceptor:
+    """Make the acceptor for such clients; its parameters are those of `BytesClient`."""
+    finished = Waits(clock)
+
+    def client(arrival: Arrival) -> BytesClient:
+        return BytesClient(kind, arrival, backends, clock, settings, direct, finished)
+
+    return client

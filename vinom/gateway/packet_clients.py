@@ -22,11 +22,9 @@ from vinom.gateway.arrivals import Arrival
 from vinom.gateway.backends import Backends
 from vinom.gateway.sessions import SessionRequest
 from vinom.gateway.settings import GatewaySettings
-from vinom.net.lines.sniffed import put_protocol
-from vinom.net.lines.ws_handshake import accept_handshake
-from vinom.net.lines.ws_stream import BinaryStream
-from vinom.net.streams.channels import Channel
-from vinom.net.streams.ends import Reason, checked_traceparent
+from vinom.net.lines.proxied import put_protocol
+from vinom.net.lines.ws_stream import BinaryStream, accept_handshake
+from vinom.net.streams.channels import Channel, Reason, checked_traceparent
 from vinom.net.streams.multiplex import VISIT_SECONDS, PacketConnection, PeerTerms
 from vinom.net.streams.packets import OWN_SESSION, Kind, Packet
 from vinom.net.streams.sockets import pace_of

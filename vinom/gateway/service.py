@@ -26,7 +26,6 @@ from vinom.gateway.access_log import AccessFile, AccessLog
 from vinom.gateway.admin import admin_site
 from vinom.gateway.arrivals import Limits
 from vinom.gateway.backends import Backends, HealthChecks
-from vinom.gateway.bytes_clients import bytes_acceptor
 from vinom.gateway.dialing import (
     CHECK_SECONDS,
     Dialer,
@@ -37,7 +36,7 @@ from vinom.gateway.dialing import (
 from vinom.gateway.handover import Draining, Handover
 from vinom.gateway.http_clients import HttpAcceptor
 from vinom.gateway.link_backend import LinkBackend
-from vinom.gateway.listener import Acceptor, Acceptors, public_factory
+from vinom.gateway.listener import Acceptor, Acceptors, bytes_acceptor, public_factory
 from vinom.gateway.packet_clients import PACKETS_PATH, PacketAcceptor, PacketClients
 from vinom.gateway.ports import Certificates, Ports
 from vinom.gateway.routing.health import Health
@@ -60,7 +59,7 @@ from vinom.net.lines.https import WebClient
 from vinom.net.lines.limits import Reserve, ReservingFactory
 from vinom.net.lines.sniff import Spoken
 from vinom.net.lines.tls import NamedTls
-from vinom.net.streams.ends import Reason
+from vinom.net.streams.channels import Reason
 from vinom.net.web.guards import checked_token
 from vinom.store.redis.client import Owner
 

@@ -14,7 +14,7 @@ import attrs
 
 from vinom.gateway.routing.rules import Endpoint
 from vinom.net.lines.sniff import begins_proxy_header
-from vinom.net.streams.ends import Reason, Stream
+from vinom.net.streams.channels import Reason, Stream
 from vinom.net.streams.packets import OWN_SESSION
 
 #: Kinds of sessions over HTTP.
@@ -146,7 +146,7 @@ class _Unproven:
 
 class SessionLeg:
     """
-    One side of a session (`vinom.net.streams.ends.Leg`).
+    One side of a session (`vinom.net.streams.channels.Leg`).
 
     :ivar bytes: how many bytes its peer has sent.
     """

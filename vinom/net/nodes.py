@@ -17,8 +17,7 @@ from vinom.base.messages.envelope import UNREADABLE
 from vinom.base.messages.rooms import ListRooms
 from vinom.errors import Code, PeerError
 from vinom.net.frames import FRAME_LIMIT, LineReader
-from vinom.net.streams.channels import Channel
-from vinom.net.streams.ends import Reason
+from vinom.net.streams.channels import Channel, Reason
 
 #: Version of what is sent on channels; a node with another one is refused.
 NODE_PROTOCOL = 2
@@ -105,7 +104,7 @@ def read_opening(line: bytes) -> Visitor | Question:
 
 class NodeChannel:
     """
-    A channel, at the node that opened it (`vinom.net.streams.ends.Leg`).
+    A channel, at the node that opened it (`vinom.net.streams.channels.Leg`).
 
     :ivar heard: gets each line; set by who uses it, before bytes come.
     :ivar over: likewise; called once, unless this node ends it, with a

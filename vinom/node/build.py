@@ -94,10 +94,9 @@ from vinom.net.lines.sniff import Spoken
 from vinom.net.lines.tcp import LineFactory, LineProtocol, Lines
 from vinom.net.lines.tls import HttpTls, ReloadableTls, SpeaksHttp
 from vinom.net.lines.websocket import WebSockets
-from vinom.net.web.answers import RequestDeadlines, make_site
+from vinom.net.web.answers import RequestDeadlines, health_pages, make_site
 from vinom.net.web.front_door import FrontDoor
 from vinom.net.web.guards import NamedHosts, admin_port
-from vinom.net.web.monitoring import health_pages
 from vinom.net.web.websocket import WebSocketPage, WithSocket
 from vinom.node.adoption import Adoption, Shared
 from vinom.node.claims import Claims

@@ -46,14 +46,13 @@ from vinom.errors import PeerError
 from vinom.net.keys.authority import GATEWAY_PURPOSE
 from vinom.net.lines.forwarded import behind_proxy
 from vinom.net.lines.limits import CountedFactory
+from vinom.net.lines.proxied import SNIFF_SECONDS, Sniffing
 from vinom.net.lines.secure import over_tls
 from vinom.net.lines.sniff import Spoken
-from vinom.net.lines.sniffed import SNIFF_SECONDS, Sniffing
 from vinom.net.lines.tcp import watch_for_death
 from vinom.net.lines.tls import OfContexts
 from vinom.net.nodes import NODE_PROTOCOL
-from vinom.net.streams.channels import Channel
-from vinom.net.streams.ends import Reason
+from vinom.net.streams.channels import Channel, Reason
 from vinom.net.streams.multiplex import VISIT_SECONDS, PacketConnection, PeerTerms
 from vinom.net.streams.packets import Kind, Packet
 from vinom.node.links import NodeTls, listen_at, proves
@@ -65,7 +64,7 @@ _log = Logger()
 @implementer(ITransport, IConsumer, IPushProducer)
 class SessionTransport:
     """
-    A transport, and the `vinom.net.streams.ends.Leg` of its session.
+    A transport, and the `vinom.net.streams.channels.Leg` of its session.
 
     :ivar protocol: gets the bytes; set by the code that takes over the connection.
     :ivar has_descriptor: false: closing it frees no descriptor

@@ -41,10 +41,9 @@ from vinom.base.reactor.turns import TurnEnd
 from vinom.base.reactor.waits import Once, Rounds
 from vinom.errors import NoCapacity, Refused
 from vinom.net.keys.authority import Authority
-from vinom.net.keys.peers import check_peer, link_context, serving_context
 from vinom.net.lines.limits import CountedFactory, has_proven
 from vinom.net.lines.secure import over_tls
-from vinom.net.lines.tls import OfContexts
+from vinom.net.lines.tls import OfContexts, check_peer, link_context, serving_context
 from vinom.net.nodes import (
     NODE_PROTOCOL,
     AskSeats,
@@ -54,8 +53,7 @@ from vinom.net.nodes import (
     Seats,
     Visitor,
 )
-from vinom.net.streams.channels import Channel
-from vinom.net.streams.ends import Reason
+from vinom.net.streams.channels import Channel, Reason
 from vinom.net.streams.multiplex import PacketConnection, PeerTerms
 from vinom.net.streams.packets import Kind, Packet
 from vinom.store.interfaces import INodeStore

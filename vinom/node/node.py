@@ -24,9 +24,8 @@ from vinom.errors import Misconfigured
 from vinom.fleet.local.fleet import LocalFleet
 from vinom.lobby.matches.outside import OutsideMatches
 from vinom.net.keys.files import read_file
-from vinom.net.web.answers import Folder
+from vinom.net.web.answers import Folder, Metrics
 from vinom.net.web.guards import checked_token
-from vinom.net.web.monitoring import Metrics
 from vinom.node.build import (
     Parts,
     build_parts,

@@ -23,8 +23,7 @@ from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
 from vinom.base.reactor.waits import Rounds
-from vinom.net.streams.channels import Channel
-from vinom.net.streams.ends import Reason
+from vinom.net.streams.channels import Channel, Reason
 from vinom.net.streams.multiplex import VISIT_SECONDS, PacketConnection, PeerTerms
 from vinom.net.streams.packets import MAGIC, Kind, Packet
 

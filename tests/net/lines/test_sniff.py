@@ -18,8 +18,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from vinom.base.reactor.waits import Waits
 from vinom.net.frames import LineReader, LineTooLong
+from vinom.net.lines.proxied import Sniffing
 from vinom.net.lines.sniff import Spoken, sniff
-from vinom.net.lines.sniffed import Sniffing
 from vinom.net.streams.packets import Kind, Packet, encode
 
 EXAMPLES = {

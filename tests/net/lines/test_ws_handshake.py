@@ -13,8 +13,11 @@ from websockets.server import ServerProtocol
 from websockets.streams import StreamReader
 
 from tests.support.websockets import frame
-from vinom.net.lines.ws_handshake import HandshakeRefused, accept_handshake
-from vinom.net.lines.ws_stream import WebSocketStream
+from vinom.net.lines.ws_stream import (
+    HandshakeRefused,
+    WebSocketStream,
+    accept_handshake,
+)
 
 GOOD = {
     "Host": "localhost",

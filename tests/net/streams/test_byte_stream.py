@@ -12,7 +12,7 @@ from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import TestCase
 
-from vinom.net.streams.ends import Reason
+from vinom.net.streams.channels import Reason
 from vinom.net.streams.sockets import ByteStream
 
 #: More than the kernel takes for a peer that does not read.
@@ -21,7 +21,7 @@ _BUFFER = 64 * 1024
 
 
 class MemoryLeg:
-    """The side of a session: it remembers what came (`vinom.net.streams.ends.Leg`)."""
+    """The side of a session: it remembers what came (`channels.Leg`)."""
 
     def __init__(self) -> None:
         self.calls: list[str] = []

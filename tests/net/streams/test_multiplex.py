@@ -9,8 +9,7 @@ from twisted.internet.task import Clock
 from tests.net.streams.test_byte_stream import MUCH, MemoryLeg, SocketCase
 from tests.support.gateways import packets
 from vinom.base.reactor.waits import Rounds
-from vinom.net.streams.channels import Channel
-from vinom.net.streams.ends import Reason
+from vinom.net.streams.channels import Channel, Reason
 from vinom.net.streams.multiplex import PacketConnection, PeerTerms
 from vinom.net.streams.packets import Kind, Packet, encode
 

@@ -24,7 +24,7 @@ from tests.support.websockets import frame
 from vinom.base.limits.buckets import is_loopback, network_of
 from vinom.errors import Code
 from vinom.net.lines.proxied import ProxiedFactory
-from vinom.net.lines.ws_handshake import read_plain_handshake
+from vinom.net.lines.ws_stream import read_plain_handshake
 from vinom.net.web.front_door import SILENCE_TIMEOUT
 
 

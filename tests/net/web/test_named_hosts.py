@@ -14,10 +14,9 @@ from tests.support.websocket_net import KEY, Echo
 from vinom.base.limits.origins import Hosts, Origins, read_origin_rule
 from vinom.base.reactor.turns import TurnEnd
 from vinom.net.lines.websocket import WebSockets
-from vinom.net.web.answers import Folder, make_site
+from vinom.net.web.answers import Folder, Health, health_pages, make_site
 from vinom.net.web.front_door import FrontDoor
 from vinom.net.web.guards import NamedHosts
-from vinom.net.web.monitoring import Health, health_pages
 from vinom.net.web.websocket import WebSocketPage
 from vinom.node.build import admin_site, own_hosts
 from vinom.node.settings import Settings

@@ -10,8 +10,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from vinom.net.web.answers import Asked, Folder, RequestDeadlines, make_site
-from vinom.net.web.monitoring import Health
+from vinom.net.web.answers import Asked, Folder, Health, RequestDeadlines, make_site
 
 HEAD = b"POST /echo HTTP/1.1\r\nHost: x\r\n"
 

@@ -10,8 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.facts import FACTS
 from tests.support.http import ask
-from vinom.net.web.answers import Folder
-from vinom.net.web.monitoring import Metrics
+from vinom.net.web.answers import Folder, Metrics
 from vinom.node.web.collector import NodeCollector
 
 Page = dict[tuple[str, ...], float]

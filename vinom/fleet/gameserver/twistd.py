@@ -29,8 +29,7 @@ from vinom.fleet.gameserver.node_link import LinkOptions
 from vinom.fleet.gameserver.settings import SOURCES, Settings
 from vinom.net.keys.authority import NODE_PURPOSE
 from vinom.net.keys.files import read_file
-from vinom.net.keys.peers import check_peer, dialing_context
-from vinom.net.lines.tls import OfContexts
+from vinom.net.lines.tls import OfContexts, check_peer, dialing_context
 from vinom.play.game_loader import load_games
 
 __all__ = ["Options", "makeService"]

@@ -16,7 +16,7 @@ from msgspec import json
 
 from vinom.errors import Code
 from vinom.net.http.exchange import write_head
-from vinom.net.streams.ends import Reason
+from vinom.net.streams.channels import Reason
 
 #: After how long a client should try again, seconds.
 RETRY_AFTER = 1

@@ -15,7 +15,7 @@ from functools import lru_cache
 import attrs
 
 from vinom.net.lines.forwarded import SIGNS, Forwarding, Proxies
-from vinom.net.streams.ends import checked_traceparent
+from vinom.net.streams.channels import checked_traceparent
 
 Fields = Iterable[tuple[bytes, bytes]]
 

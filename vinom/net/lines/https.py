@@ -29,7 +29,7 @@ from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
 from vinom.errors import Misconfigured, VinomError
-from vinom.net.keys.peers import certificates
+from vinom.net.lines.tls import certificates
 
 
 class NotAnswered(VinomError):

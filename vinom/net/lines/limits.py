@@ -32,8 +32,8 @@ from twisted.python.failure import Failure
 from vinom.base.limits.buckets import NetworkBuckets, NetworkCounts
 from vinom.base.limits.logged import BoundedLog
 from vinom.net.frames import LINE_LIMIT
+from vinom.net.lines.proxied import put_protocol
 from vinom.net.lines.sniff import Spoken, sniff
-from vinom.net.lines.sniffed import put_protocol
 
 #: How many connections are looked at, to find one that can be closed.
 _LOOKS = 64

@@ -1,8 +1,9 @@
 """
-Who is behind a proxy: the PROXY protocol, from configured addresses only.
+A connection's first bytes: a proxy's header, from configured addresses only, and then
+those that select the protocol that takes over.
 
-Twisted reads versions 1 and 2 of it. This module decides which proxies it believes,
-and puts a header that comes in pieces together first.
+Twisted reads versions 1 and 2 of the PROXY protocol. This module decides which proxies
+it believes, and puts a header that comes in pieces together first.
 Source: the specification of HAProxy's PROXY protocol, section 2.
 """
 
@@ -26,14 +27,22 @@ from twisted.internet.interfaces import (
     IProtocol,
     IProtocolFactory,
 )
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.protocols.haproxy._wrapper import HAProxyProtocolWrapper
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from vinom.base.reactor.waits import Waits
 from vinom.net.lines.forwarded import Proxies, behind_proxy
 from vinom.net.lines.secure import SecureTransport
-from vinom.net.lines.sniff import LONGEST_PROXY_LINE, PROXY_LINE, end_of_proxy_header
+from vinom.net.lines.sniff import (
+    LONGEST_PROXY_LINE,
+    PROXY_LINE,
+    Spoken,
+    end_of_proxy_header,
+    sniff,
+)
 
 _END = b"\r\n"
 _NOBODY = b"PROXY UNKNOWN\r\n"
@@ -180,3 +189,82 @@ def when_peer_known(transport: Any, call: Callable[[], None]) -> None:
             return
         transport = transport.transport
     call()
+
+
+#: How long a connection may take to show its protocol, seconds.
+SNIFF_SECONDS = 5.0
+
+
+class Sniffing(Protocol):
+    """
+    Wait for the first bytes of a connection, then hand it to the protocol for them.
+
+    It holds at most 20 bytes, by default for at most `SNIFF_SECONDS`.
+    """
+
+    transport: Any
+
+    def __init__(
+        self,
+        choose: Callable[[Spoken], IProtocol | None],
+        lost: Callable[[Failure, bool], None],
+        waits: Waits,
+        deadline: float,
+    ) -> None:
+        """
+        :param choose: makes the protocol that takes over the connection, with all bytes
+            received; ``None`` ends the connection.
+        :param lost: called at the end of a connection that no protocol took over;
+            ``True`` if it was silent for too long.
+        :param waits: rings at the deadline.
+        :param deadline: when to give up, on the clock of *waits*.
+        """
+        self._choose, self._lost = choose, lost
+        self._waits, self._deadline = waits, deadline
+        self._held = b""
+        self._is_over = self._is_overdue = False
+
+    def connectionMade(self) -> None:
+        self._waits.add(self, self._deadline)
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._is_over:
+            return
+        if self._held:
+            data = self._held + data
+        spoken = sniff(data)
+        if spoken is None:
+            self._held = data
+            return
+        self._is_over = True
+        self._waits.remove(self)
+        inner = self._choose(spoken)
+        if inner is None:
+            self.transport.abortConnection()
+            return
+        transport = self.transport
+        put_protocol(transport, inner)
+        inner.makeConnection(transport)
+        inner.dataReceived(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._waits.remove(self)
+        self._is_over = True
+        self._lost(reason, self._is_overdue)
+
+    def overdue(self) -> None:
+        """Give up, because nothing came in time."""
+        self._is_over = self._is_overdue = True
+        self.transport.abortConnection()
+
+
+def put_protocol(transport: Any, protocol: Any) -> Any:
+    """
+    Let a transport, or its wrapper, pass received bytes to another protocol.
+
+    :returns: the previous protocol.
+    """
+    name = "wrappedProtocol" if hasattr(transport, "wrappedProtocol") else "protocol"
+    former = getattr(transport, name, None)
+    setattr(transport, name, protocol)
+    return former

@@ -20,8 +20,7 @@ from vinom.base.reactor.direct import DirectReads, socket_under
 from vinom.base.reactor.turns import TurnEnd
 from vinom.base.reactor.waits import Rounds
 from vinom.errors import NoCapacity
-from vinom.net.streams.channels import Channel, closing, read_closing
-from vinom.net.streams.ends import Reason
+from vinom.net.streams.channels import Channel, Reason, closing, read_closing
 from vinom.net.streams.packets import Kind, Packet, PacketReader, encode
 from vinom.net.streams.sockets import Pace, SocketReader, SocketWriter
 

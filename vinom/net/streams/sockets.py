@@ -44,7 +44,7 @@ from vinom.base.reactor.direct import (
 from vinom.base.reactor.waits import Waits
 from vinom.net.lines.secure import SecureTransport
 from vinom.net.lines.tcp import close_gently
-from vinom.net.streams.ends import Leg, Reason
+from vinom.net.streams.channels import Leg, Reason
 
 #: How long a peer may read nothing of what it is sent, seconds.
 STUCK_SECONDS = 30.0
@@ -310,7 +310,7 @@ FINISHED_SECONDS = 60.0
 @implementer(IHalfCloseableProtocol)
 class ByteStream(Protocol):
     """
-    One end of a session (`vinom.net.streams.ends.Stream`).
+    One end of a session (`vinom.net.streams.channels.Stream`).
 
     :ivar leg: its side of the session; must be set before bytes come.
     """

@@ -1,5 +1,5 @@
 """
 HTTP as a server answers it, and WebSockets.
 
-`front_door` separates the two; `monitoring`, and the names that a server has.
+`front_door` separates the two; `guards` knows the names that a server has.
 """

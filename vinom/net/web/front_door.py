@@ -33,7 +33,7 @@ from vinom.net.http.answers import own_answer
 from vinom.net.lines.proxied import when_peer_known
 from vinom.net.lines.secure import SecureTransport
 from vinom.net.lines.tls import why_tls_failed
-from vinom.net.lines.ws_handshake import read_plain_handshake
+from vinom.net.lines.ws_stream import read_plain_handshake
 from vinom.net.web.websocket import WebSocketPage
 
 _log = Logger()

@@ -12,9 +12,9 @@ from vinom.base.limits.logged import BoundedLog
 from vinom.base.limits.origins import Hosts, Origins, setting_for
 from vinom.errors import Code, Refused
 from vinom.net.lines.forwarded import SIGNS, Forwarding, Proxies
-from vinom.net.lines.sniffed import put_protocol
+from vinom.net.lines.proxied import put_protocol
 from vinom.net.lines.websocket import WebSocketLine, WebSockets
-from vinom.net.lines.ws_handshake import (
+from vinom.net.lines.ws_stream import (
     Accepted,
     HandshakeRefused,
     PlainHandshake,
