@@ -241,6 +241,15 @@ class LobbyClientTests(SynchronousTestCase):
         self.pass_time(1.0)
         self.assertNoResult(other)
 
+    def test_back_in_its_match(self) -> None:
+        """
+        A player who is in a match, and queues on a new line, is back in it.
+        """
+        ann, _, found = self.match()
+        ann.close()
+        again = self.await_(ann.find_match("duel"), 0.5)
+        self.assertEqual(again.match_id, found.match_id)
+
     def test_whereabouts_running(self) -> None:
         """
         A player whose match is running is sent its address again, with a fresh token.

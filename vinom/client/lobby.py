@@ -391,8 +391,10 @@ class LobbyClient:
                 try:
                     search.receive(await line.ask(queue))
                 except LobbyRefusal as refusal:
-                    if refusal.code == Code.ALREADY_IN_MATCH and search.is_matched:
-                        # It goes on elsewhere, soon.
+                    if waiting.called or (
+                        refusal.code == Code.ALREADY_IN_MATCH and search.is_matched
+                    ):
+                        # We are in it, or it goes on elsewhere, soon.
                         pass
                     elif refusal.code != Code.ALREADY_QUEUED:
                         raise
