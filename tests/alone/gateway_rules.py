@@ -58,7 +58,7 @@ class RulesUnderLoadTests(TestCase):
         return gateway
 
     async def until(
-        self, condition: Callable[[], Any], what: str, seconds: float = 20.0
+        self, condition: Callable[[], Any], what: str, seconds: float = 40.0
     ) -> None:
         """Wait for something that a thread finds out."""
         give_up = time.monotonic() + seconds
@@ -87,7 +87,7 @@ class RulesUnderLoadTests(TestCase):
         #: From when on rules may hold, and from when on no others: times and names.
         self.history: list[tuple[float, float, set[str]]] = []
         self.server.command("SET", _RULES, self.rules(self.named[:2]))
-        gateway = self.gateway(f"--store={self.server.url}", "--refresh-seconds=1")
+        gateway = self.gateway(f"--store={self.server.url}")
         await deferToThread(self.under_load, gateway)
 
     def rules(self, names: list[str]) -> str:

@@ -53,7 +53,7 @@ class ClientCase(SynchronousTestCase):
         self.clients = PacketClients(
             self.gateway.backends,
             self.gateway.clock,
-            settings(most_sessions=3),
+            settings(max_connections_per_address=3),
             idle_seconds=self.idle_seconds,
         )
         self.limits = limits(10, 100, 100)

@@ -320,9 +320,7 @@ class RedisRulesTests(GatewayCase):
         link = LinkServer(path)
         rule = {"strategy": "consistent_hash", "endpoints": [f"unix:{path}"]}
         server.command("SET", f"{prefix}routing:rules", json.dumps({"account": rule}))
-        self.start(
-            f"--store={server.url}", f"--store-prefix={prefix}", "--refresh-seconds=600"
-        )
+        self.start(f"--store={server.url}", f"--store-prefix={prefix}")
         self.assertIn("account", json.loads(self.get("ready") or "")["unreachable"])
         listed = json.loads(self.get("v1/routes") or "")["services"]["account"]
         self.assertIn("no client", listed["unreachable"])

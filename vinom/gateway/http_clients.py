@@ -33,7 +33,7 @@ from vinom.net.http.answers import (
     own_answer,
     status_of,
 )
-from vinom.net.http.exchange import Exchange, Upload
+from vinom.net.http.exchange import BODY_SECONDS, Exchange, Upload
 from vinom.net.http.head import BadMessage, check_head, find_head
 from vinom.net.http.headers import request_fields, traceparent_of
 from vinom.net.lines.forwarded import Proxies
@@ -390,7 +390,6 @@ class HttpClient(Protocol):
             self.transport,
             self,
             shared.clock,
-            stuck_seconds=shared.settings.stuck_seconds,
             is_tls=self._arrival.is_tls,
             direct=shared.direct,
             most=FEW,
@@ -519,7 +518,7 @@ class HttpClient(Protocol):
         self._held, self._at = b"", 0
         try:
             if exchange is None:
-                end = find_head(data, start, settings.http_head_bytes, self._searched)
+                end = find_head(data, start, searched=self._searched)
                 if not end:
                     self._held = data[start:]
                     self._searched = len(self._held)
@@ -767,20 +766,16 @@ class HttpClient(Protocol):
 
         :param size: bytes of it that came at its beginning.
         """
-        settings, now, upload = (
-            self._shared.settings,
-            self._shared.clock.seconds(),
-            self._upload,
-        )
+        now, upload = self._shared.clock.seconds(), self._upload
         if upload is None:
-            upload = Upload(settings.http_body_rate, settings.http_body_seconds, now)
+            upload = Upload(now)
             upload.received(size)
             self._upload = upload
         if self._reader.holds:
             upload.pause(now)
         else:
             upload.resume(now)
-            seconds = min(settings.http_body_seconds, upload.deadline() - now)
+            seconds = min(BODY_SECONDS, upload.deadline() - now)
             self._deadline.set(self._shared.bodies, seconds)
 
     def _wait_for_answer(self, exchange: Exchange) -> None:

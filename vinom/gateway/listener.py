@@ -72,7 +72,6 @@ class Acceptors(Factory):
         limits: Limits,
         clock: IReactorTime,
         tls: IOpenSSLServerConnectionCreator | None = None,
-        sniff_seconds: float = SNIFF_SECONDS,
         turns: TurnEnd | None = None,
     ) -> None:
         """
@@ -80,13 +79,10 @@ class Acceptors(Factory):
         :param limits: limits of connections.
         :param clock: for deadlines.
         :param tls: handles TLS; ``None`` closes connections that speak it.
-        :param sniff_seconds: how long a connection may take to show its protocol, and
-            again for the handshake of TLS.
         :param turns: turns of the reactor; with them connections are read at once.
         """
         self._acceptors, self._limits, self._clock = acceptors, limits, clock
-        self._tls, self._seconds = tls, sniff_seconds
-        self._turns, self._read = turns, 0
+        self._tls, self._turns, self._read = tls, turns, 0
         self.waits = Waits(clock)
         self._bounded_log = BoundedLog(_log, clock)
         self.arrived: Counter[str] = Counter()
@@ -166,7 +162,7 @@ class Acceptors(Factory):
 
     def deadline(self) -> float:
         """The deadline by which a new connection must have shown its protocol."""
-        return self._clock.seconds() + self._seconds
+        return self._clock.seconds() + SNIFF_SECONDS
 
     def _choose(self, arrival: Arrival, spoken: Spoken) -> IProtocol | None:
         self.arrived[spoken.value] += 1
@@ -275,7 +271,6 @@ class BytesClient(ByteStream):
             clock,
             Reason.CLIENT_LOST,
             arrival.is_tls,
-            settings.stuck_seconds,
             pace_of(settings.bytes_per_second),
             direct,
             finished,

@@ -96,7 +96,6 @@ class PacketClients:
             PeerTerms(
                 lost=Reason.CLIENT_LOST,
                 reasons=_REASONS,
-                stuck_seconds=settings.stuck_seconds,
                 most_owed=MOST_OWED,
             ),
             direct=direct,
@@ -140,7 +139,7 @@ class PacketClients:
         if wanted in line.channels or wanted >= OWN_SESSION:
             line.refuse(wanted, Reason.SESSION_IN_USE, "open another id")
             return
-        most = self._settings.most_sessions
+        most = self._settings.max_connections_per_address
         if len(line.channels) >= most:
             why = f"a connection may have at most {most} sessions"
             line.refuse(wanted, Reason.TOO_MANY, why)

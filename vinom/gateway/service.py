@@ -156,7 +156,6 @@ class Gateway(MultiService):
             self.limits,
             reactor,
             self._tls(),
-            settings.sniff_seconds,
             self._turns,
         )
         self._token = None
@@ -205,7 +204,6 @@ class Gateway(MultiService):
             secrets.token_bytes,
             self._turns,
             prefix=settings.store_prefix,
-            seconds=settings.refresh_seconds,
         )
 
     def _make_transports(self) -> Mapping[str, TcpBackend | LinkBackend]:

@@ -147,9 +147,6 @@ class GatewaySettings:
         PathName(), "file with the password for Redis"
     )
     store_prefix: str = _routing(Text(), "prefix of the keys in Redis", "game-gateway:")
-    refresh_seconds: float = _routing(
-        _SECONDS, "seconds between two reads of the rules in Redis", 10.0
-    )
     services: Mapping[str, int] = _routing(
         _Codes(), "service_type codes of services whose rules have none", dict
     )
@@ -171,39 +168,18 @@ class GatewaySettings:
         "most new connections and sessions per second from one address",
         50.0,
     )
-    sniff_seconds: float = _strangers(
-        _SECONDS, "seconds within which a client must show its protocol", 5.0
-    )
-    stuck_seconds: float = _strangers(
-        _SECONDS, "close a connection that reads nothing for this long", 30.0
-    )
     bytes_per_second: float = _strangers(
         Bounded(float, 0, 10**12),
         "most bytes per second that one connection may send; 0: no limit",
         0.0,
-    )
-    most_sessions: int = _strangers(
-        _COUNT, "most sessions on one connection of packets", 256
     )
     trusted_proxy: tuple[IPv4Network | IPv6Network, ...] = _http(
         Network(),
         "believe X-Forwarded-For and Forwarded from this address; may be repeated",
         many=True,
     )
-    http_head_bytes: int = _http(
-        Bounded(int, 1024, 256 * 1024), "longest head of a request, bytes", 16 * 1024
-    )
     http_body_bytes: int = _http(
         Bounded(int, 0, 1 << 40), "longest body of a request, bytes", 16 * 1024 * 1024
-    )
-    http_body_seconds: float = _http(
-        _SECONDS, "how long the body of a request may pause", 30.0
-    )
-    http_body_rate: float = _http(
-        Bounded(float, 0, 10**9),
-        "least bytes per second of a request's body, on average after the first "
-        "http_body_seconds; 0 is no limit",
-        500.0,
     )
     http_answer_seconds: float = _http(
         _SECONDS,

@@ -15,10 +15,17 @@ from urllib.request import Request, urlopen
 
 import benchmarks
 from benchmarks.machine import Failed
+from vinom.net.streams.sockets import STUCK_SECONDS
 from vinom.tools.commands.child_node import free_port
 
 _ROOT = Path(benchmarks.__file__).resolve().parent.parent
-_TWISTD = "from twisted.scripts.twistd import run; run()"
+#: The gateway waits too long for clients that do not read, for a run of seconds.
+_TWISTD = """
+from vinom.net.streams import sockets
+sockets.STUCK_SECONDS = {stuck}
+from twisted.scripts.twistd import run
+run()
+"""
 _TOKEN = "a-token-of-the-operator"
 #: A bound on starting and stopping, seconds.
 _SECONDS = 30.0
@@ -103,12 +110,19 @@ class GatewayProcess:
     :ivar folder: has its log, its rules and its access log.
     """
 
-    def __init__(self, folder: Path, *arguments: str, gateway_id: str = "g1") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *arguments: str,
+        gateway_id: str = "g1",
+        stuck: float = STUCK_SECONDS,
+    ) -> None:
         """
         Start it, and wait until it serves.
 
         :param folder: exists.
         :param arguments: settings, including the rules.
+        :param stuck: how long it lets a client read nothing, seconds.
         """
         self.port, self.folder, self._admin = free_port(), folder, free_port()
         token = folder / "token"
@@ -117,8 +131,8 @@ class GatewayProcess:
         with (folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [
-                    *(sys.executable, "-c", _TWISTD, "-n", "--pidfile="),
-                    "vinom-gateway",
+                    *(sys.executable, "-c", _TWISTD.format(stuck=stuck)),
+                    *("-n", "--pidfile=", "vinom-gateway"),
                     f"--listen=tcp:{self.port}:interface=127.0.0.1:backlog=1024",
                     f"--admin=tcp:{self._admin}:interface=127.0.0.1",
                     f"--admin-token-file={token}",

@@ -35,7 +35,8 @@ class Plan:
     :ivar pause: pause between two messages of a client.
     :ivar strikes: are back ends struck?
     :ivar stopped: how long a back end is stopped.
-    :ivar stuck: how long the gateway lets a client read nothing.
+    :ivar stuck: how long the gateway lets a client read nothing, and a back end begin
+        no answer.
     :ivar growth: how much the gateway's memory may grow, bytes.
     """
 
@@ -129,11 +130,10 @@ class Run:
                 folder,
                 f"--routes={folder / 'routes.toml'}",
                 "--other-service=other",
-                f"--stuck-seconds={plan.stuck}",
                 f"--http-answer-seconds={plan.stuck}",
-                "--sniff-seconds=3",
                 "--check-seconds=1",
                 "--drain-lag=0",
+                stuck=plan.stuck,
             )
             try:
                 return asyncio.run(self._run())

@@ -103,6 +103,8 @@ class RedisRoutes:
 
 _log = Logger()
 
+#: Between two reads of rules in Redis without an announcement, seconds.
+_REFRESH_SECONDS = 10.0
 #: What is wrong with the rules that `Router.unreachable` lists.
 UNREACHABLE = (
     "no client can reach it: give its rule a code or a match, or its name a number in "
@@ -378,7 +380,7 @@ def redis_source(
     turns: TurnEnd,
     *,
     prefix: str,
-    seconds: float,
+    seconds: float = _REFRESH_SECONDS,
 ) -> RedisRules:
     """
     Make what reads rules from a Redis, with its client and its subscriber.

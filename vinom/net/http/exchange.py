@@ -30,6 +30,9 @@ _MOST_TRAILERS = 100
 #: costs as much as many bytes do.
 _MOST_TINY = 2048
 _TINY = 16
+#: How long a body may pause, and take however slow it is, seconds; and how fast it must
+#: come on average after that, bytes per second.
+BODY_SECONDS, _BODY_RATE = 30.0, 500.0
 
 
 @attrs.define
@@ -146,13 +149,8 @@ class Upload:
     Decide when a body has come too slowly: single bytes give it no more time.
 
     Times: seconds on the caller's clock. What it was not read for does not count.
-
-    :ivar rate: least bytes per second on average, after *grace*; 0 for no limit.
-    :ivar grace: how long the body may take however slow it is.
     """
 
-    rate: float
-    grace: float
     _began: float
     _paused_at: float | None = attrs.field(default=None, init=False)
     _received: int = attrs.field(default=0, init=False)
@@ -174,9 +172,7 @@ class Upload:
 
     def deadline(self) -> float:
         """When it is too slow, unless more bytes come before."""
-        if not self.rate:
-            return float("inf")
-        return self._began + self.grace + self._received / self.rate
+        return self._began + BODY_SECONDS + self._received / _BODY_RATE
 
 
 #: Longest head of an answer, bytes.

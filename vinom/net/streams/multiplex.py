@@ -22,7 +22,7 @@ from vinom.base.reactor.waits import Rounds
 from vinom.errors import NoCapacity
 from vinom.net.streams.channels import Channel, Reason, closing, read_closing
 from vinom.net.streams.packets import Kind, Packet, PacketReader, encode
-from vinom.net.streams.sockets import Pace, SocketReader, SocketWriter
+from vinom.net.streams.sockets import STUCK_SECONDS, Pace, SocketReader, SocketWriter
 
 #: How often a line is checked for silence and for unfinished packets, seconds.
 VISIT_SECONDS = 5.0
@@ -67,7 +67,6 @@ class PeerTerms:
     :ivar reasons: reasons with which the peer may close a session; any other counts as
         done.
     :ivar pings: ping a silent peer, to find out whether it is still there?
-    :ivar stuck_seconds: how long the peer may read nothing.
     :ivar most_owed: most bytes of answers to its *open* and *ping* that a peer may
         leave unread; 0 for no limit, for peers that we trust.
     """
@@ -76,7 +75,6 @@ class PeerTerms:
     starved: Reason = Reason.TOO_SLOW
     reasons: Container[Reason] = frozenset(Reason)
     pings: bool = False
-    stuck_seconds: float = 30.0
     most_owed: int = 0
 
 
@@ -140,7 +138,6 @@ class PacketConnection(Protocol):
             self.transport,
             self,
             self._clock,
-            stuck_seconds=self._terms.stuck_seconds,
             is_tls=socket_under(self.transport) is None,
             direct=self._direct,
         )
@@ -371,7 +368,7 @@ class PacketConnection(Protocol):
 
     def _visit_starved(self) -> None:
         for channel, visits in tuple(self._starved.items()):
-            if visits * self._rounds.period >= self._terms.stuck_seconds:
+            if visits * self._rounds.period >= STUCK_SECONDS:
                 channel.starved()
             else:
                 self._starved[channel] = visits + 1

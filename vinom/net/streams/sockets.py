@@ -83,7 +83,6 @@ class SocketWriter:
         "_left",
         "_owner",
         "_send",
-        "_stuck_seconds",
         "_transport",
         "is_full",
     )
@@ -94,7 +93,6 @@ class SocketWriter:
         owner: Owner,
         clock: IReactorTime,
         *,
-        stuck_seconds: float = STUCK_SECONDS,
         is_tls: bool = False,
         direct: DirectReads | None = None,
         most: int = MOST,
@@ -103,14 +101,13 @@ class SocketWriter:
         :param transport: nothing was written to it before.
         :param owner: gets the received bytes.
         :param clock: for peers that do not read.
-        :param stuck_seconds: how long the peer may read nothing.
         :param is_tls: is there TLS between us and the socket?
         :param direct: reads connections without the reactor.
         :param most: bytes of one read.
         """
         bound_reads(transport, most)
         self._transport, self._owner = transport, owner
-        self._stuck_seconds, self._is_tls = stuck_seconds, is_tls
+        self._is_tls = is_tls
         self._alarm = Timer(clock)
         self._is_over = False
         self._direct, self._descriptor = direct, -1
@@ -183,7 +180,7 @@ class SocketWriter:
     def pauseProducing(self) -> None:
         """The peer does not read."""
         self.is_full = True
-        self._alarm.start(self._stuck_seconds, self._owner.stuck)
+        self._alarm.start(STUCK_SECONDS, self._owner.stuck)
         self._owner.filled()
 
     def resumeProducing(self) -> None:
@@ -323,7 +320,6 @@ class ByteStream(Protocol):
         clock: IReactorTime,
         lost: Reason,
         is_tls: bool = False,
-        stuck_seconds: float = STUCK_SECONDS,
         pace: Pace | None = None,
         direct: DirectReads | None = None,
         finished: Waits | None = None,
@@ -332,7 +328,6 @@ class ByteStream(Protocol):
         :param clock: for the deadline of peers that do not read.
         :param lost: the reason to report if the connection breaks.
         :param is_tls: is there TLS between us and the socket?
-        :param stuck_seconds: how long the peer may read nothing.
         :param pace: limits how fast the peer may send; ``None`` for no limit.
         :param direct: reads connections without the reactor.
         :param finished: rings for peers that have nothing more to send; of *clock*, and
@@ -342,7 +337,6 @@ class ByteStream(Protocol):
         self._finished = Waits(clock) if finished is None else finished
         self._pace = pace
         self._clock, self._lost, self._is_tls = clock, lost, is_tls
-        self._stuck_seconds = stuck_seconds
         self._is_over = self._is_finishing = self._is_half = self._has_sent = False
         self._is_waiting = False
 
@@ -353,7 +347,6 @@ class ByteStream(Protocol):
             self.transport,
             self,
             self._clock,
-            stuck_seconds=self._stuck_seconds,
             is_tls=self._is_tls,
             direct=self._direct,
         )
@@ -410,7 +403,7 @@ class ByteStream(Protocol):
         is_client = self._lost is Reason.CLIENT_LOST
         self._break_off(
             Reason.TOO_SLOW if is_client else self._lost,
-            f"it did not read for {self._stuck_seconds:.0f} s",
+            f"it did not read for {STUCK_SECONDS:.0f} s",
         )
 
     def abort(self) -> None:
