@@ -298,9 +298,10 @@ def attacks(size: Size, folder: Path, say: Say) -> list[Figure]:
     build("junkload", folder, "ssl", "crypto")
     seconds = size.seconds(2.0)
     figures = []
-    # Budgets as they are foreverybody; a flood in one name is the players' too.
+    # Budgets as they are for everybody, but that all bots may come at once; a flood in
+    # one name is the players' too.
     life = size.seconds(180.0, least=20.0)
-    limits = "--hello-rate=500", f"--token-seconds={life}"
+    limits = "--handshake-rate=20", f"--token-seconds={life}"
     with Node(*DENSE, *limits) as node:
         # Tokens of another match need another match.
         matches = [

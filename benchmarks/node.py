@@ -79,15 +79,12 @@ class Node:
             "--token-seconds=600",
             # All clients have the address of this machine.
             "--guest-rate=1000000",
-            "--guest-burst=1000000",
             "--rooms-per-address=1000000",
             "--matches-per-address=1000000",
             "--log-level=warn",
             # Limits are on, but high: each of our few clients stands for many.
             "--input-rate=100000",
-            "--hello-rate=100000",
             "--handshake-rate=100000",
-            "--tls-hello-rate=100000",
             *arguments,
         )
 

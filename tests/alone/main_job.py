@@ -131,7 +131,7 @@ class ManyMatchesTests(TestCase):
             f"--warm={WARM}",
             "--connections-per-address=1000",
             "--matches-per-address=1000",
-            "--guest-burst=10000",
+            "--guest-rate=200",
             # The results of one round: more do not take more memory.
             f"--results-most={MATCHES}",
             # Fifty game servers begin at once; nobody is to play without the rest.

@@ -30,7 +30,7 @@ from vinom.net.lines.limits import CountedFactory, LineBounds, TlsHellos
 from vinom.net.lines.tcp import LineFactory, Lines
 from vinom.net.lines.tls import ReloadableTls
 from vinom.net.lines.websocket import WebSockets
-from vinom.net.web.answers import Folder, Health, make_site
+from vinom.net.web.answers import Folder, Health, QuietSite
 from vinom.net.web.front_door import FrontDoor
 from vinom.net.web.guards import NamedHosts
 from vinom.net.web.websocket import WebSocketPage
@@ -235,7 +235,7 @@ class RefusedInputTests(LoggedCase):
         page = WebSocketPage(sockets, Origins())
         pages = Folder(ws=page, health=Health())
         named: Resource = NamedHosts(pages, Hosts("localhost"), clock)
-        door = FrontDoor(make_site(named, clock), page, clock)
+        door = FrontDoor(QuietSite(named, clock), page, clock)
         head = b" HTTP/1.1\r\nHost: localhost\r\n"
         for request in (
             b"GET /ws" + head + b"\r\n",
@@ -271,7 +271,7 @@ class RefusedInputTests(LoggedCase):
         Requests that never end.
         """
         clock: Any = self.clock
-        site = make_site(Folder(health=Health()), clock)
+        site = QuietSite(Folder(health=Health()), clock)
         for _ in range(FLOOD):
             channel: Any = site.buildProtocol(None)
             channel.makeConnection(StringTransport())
@@ -285,7 +285,7 @@ class RefusedInputTests(LoggedCase):
         nothing.
         """
         clock: Any = self.clock
-        site = make_site(Folder(), clock)
+        site = QuietSite(Folder(), clock)
         log = BoundedLog(Logger(), clock)
         full = CountedFactory(site, NetworkCounts(0), log)
         self.check(lambda: self.come(full))

@@ -45,24 +45,25 @@ class StrangerSettingsTests(SynchronousTestCase):
 
     def test_requests(self) -> None:
         """
-        A request may take as long as the operator says.
+        The headers of a request to the operator's port have ten seconds.
         """
         clock: Any = Clock()
-        site = admin_site(Folder(), Settings(hello_seconds=3.0), clock)
+        site = admin_site(Folder(), Settings(), clock)
         transport: Any = StringTransport()
         channel: Any = site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1))
         channel.makeConnection(transport)
         channel.dataReceived(b"GET")
-        clock.advance(2.9)
+        clock.advance(9.9)
         self.assertEqual(transport.value(), b"")
         clock.advance(0.2)
         self.assertIn(b" 408 ", transport.value())
 
     def test_rates(self) -> None:
         """
-        TLS handshakes have the rate that was set.
+        There may be five times as many TLS handshakes as the rate that was set says
+        of others.
         """
-        settings = Settings(tls_hello_rate=2.0)
+        settings = Settings(handshake_rate=0.4)
         clock: Any = Clock()
         hellos = tls_hellos(settings, clock)
         taken = [hellos.take("203.0.113.1") for _ in range(11)]
@@ -111,7 +112,7 @@ class EndpointTests(SynchronousTestCase):
         There too an address begins no more handshakes than it may; a proxy that
         speaks for many does.
         """
-        self.serve(tls_hello_rate=2.0, proxy=(ip_network("10.0.0.1"),))
+        self.serve(handshake_rate=0.4, proxy=(ip_network("10.0.0.1"),))
         came = [self.come("203.0.113.1") for _ in range(11)]
         self.assertEqual(came, [True] * 10 + [False])
         self.assertTrue(self.come("203.0.113.2"))

@@ -99,7 +99,6 @@ class SettingsTests(SynchronousTestCase):
             "queues": '{"ranked": {"game": "maze"}}',
             "games": '{"pong": {"command": ["pong"]}}',
             "udp": "relay",
-            "wait_warning_seconds": "60",
             "regions": "eu=https://eu.example.org/echo",
             "node_link": "4700",
             "pods": '{"image":"registry.example.org/game:1"}',

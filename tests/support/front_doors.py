@@ -21,7 +21,7 @@ from vinom.net.lines.limits import LineBounds
 from vinom.net.lines.secure import over_tls
 from vinom.net.lines.tls import HttpTls, ReloadableTls
 from vinom.net.lines.websocket import WebSockets
-from vinom.net.web.answers import Folder, make_site
+from vinom.net.web.answers import Folder, QuietSite
 from vinom.net.web.front_door import FrontDoor
 from vinom.net.web.websocket import WebSocketPage
 
@@ -72,7 +72,7 @@ class FrontDoorCase(SynchronousTestCase):
         )
         page = WebSocketPage(self.websockets, Origins())
         clock: Any = self.clock
-        self.door = FrontDoor(make_site(Folder(ws=page), clock), page, clock)
+        self.door = FrontDoor(QuietSite(Folder(ws=page), clock), page, clock)
         self.wrapped: Any = self.door
 
     def serve_tls(self, is_direct: bool = True) -> None:

@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.web.resource import IResource
 
-from vinom.net.web.answers import make_site
+from vinom.net.web.answers import QuietSite
 
 
 @attrs.define
@@ -75,7 +75,7 @@ def ask(
     """
     if not isinstance(body, bytes):
         body = json.dumps(body).encode()
-    site = make_site(root, Clock())  # type: ignore[arg-type]  # a clock is enough
+    site = QuietSite(root, Clock())  # type: ignore[arg-type]  # a clock is enough
     protocol = site.buildProtocol(None)
     transport = StringTransport()
     protocol.makeConnection(transport)

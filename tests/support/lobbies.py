@@ -288,7 +288,6 @@ class LobbyWorld:
             self.entropy,
             queues=self.queues,
             ratings=Ratings(self.rating_store, self.clock),
-            wait_warning_seconds=parts.get("wait_warning_seconds", 0.0),
             regions=regions,
         )
         self.parties = Parties(

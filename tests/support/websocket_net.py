@@ -20,7 +20,7 @@ from vinom.base.limits.origins import Origins
 from vinom.base.reactor.turns import TurnEnd
 from vinom.net.lines.limits import LineBounds
 from vinom.net.lines.websocket import WebSocketLine, WebSockets
-from vinom.net.web.answers import Folder, make_site
+from vinom.net.web.answers import Folder, QuietSite
 from vinom.net.web.front_door import FrontDoor
 from vinom.net.web.websocket import WebSocketPage
 
@@ -65,7 +65,7 @@ class EchoServer:
         )
         page = WebSocketPage(self.websockets, origins or Origins(), deflates)
         root = Folder(ws=page, **pages)
-        self.site = FrontDoor(make_site(root, reactor), page, reactor)
+        self.site = FrontDoor(QuietSite(root, reactor), page, reactor)
         listening = reactor.listenTCP(0, wrap(self.site), interface="127.0.0.1")
         self.port: int = listening.getHost().port
         self.stop: Callable[[], Any] = listening.stopListening

@@ -41,7 +41,6 @@ class DescriptorTests(SynchronousTestCase):
             self.node = WholeNode(
                 f"--admin={self.admin}",
                 f"--admin-token-file={token}",
-                "--descriptor-reserve=64",
             )
         self.addCleanup(self.node.stop)
         self.node.wait()

@@ -86,7 +86,7 @@ class OneAddressTests(TestCase):
         no other one.
         """
         await self.start(
-            *("--guest-rate=0.01", "--guest-burst=3"),
+            "--guest-rate=0.06",
             *("--rooms-per-address=1", "--matches-per-address=1", "--warm=1"),
         )
         came = [await self.come(ATTACKER) for _ in range(4)]

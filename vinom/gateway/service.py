@@ -113,7 +113,6 @@ class Gateway(MultiService):
         self.router = Router(
             self.health.is_usable,
             self.health.is_reachable,
-            lobby_service=settings.lobby_service,
             other_service=settings.other_service or "",
         )
         self.routes = Routes(

@@ -150,7 +150,6 @@ class GatewaySettings:
     services: Mapping[str, int] = _routing(
         _Codes(), "service_type codes of services whose rules have none", dict
     )
-    lobby_service: str = _routing(Text(), "service for lobby lines", "lobby")
     other_service: str | None = _routing(
         Text(), "service for connections of unknown protocols"
     )

@@ -82,6 +82,7 @@ from vinom.net.keys.authority import Authority
 from vinom.net.keys.files import read_file
 from vinom.net.lines.forwarded import Proxies
 from vinom.net.lines.limits import (
+    DESCRIPTOR_RESERVE,
     LineBounds,
     Reserve,
     ReservingFactory,
@@ -94,7 +95,7 @@ from vinom.net.lines.sniff import Spoken
 from vinom.net.lines.tcp import LineFactory, LineProtocol, Lines
 from vinom.net.lines.tls import HttpTls, ReloadableTls, SpeaksHttp
 from vinom.net.lines.websocket import WebSockets
-from vinom.net.web.answers import RequestDeadlines, health_pages, make_site
+from vinom.net.web.answers import QuietSite, health_pages
 from vinom.net.web.front_door import FrontDoor
 from vinom.net.web.guards import NamedHosts, admin_port
 from vinom.net.web.websocket import WebSocketPage, WithSocket
@@ -194,10 +195,9 @@ def front_door(
         websockets.errors,
     )
     return FrontDoor(
-        make_site(named, reactor, RequestDeadlines(settings.hello_seconds)),
+        QuietSite(named, reactor),
         page,
         reactor,
-        handshake_seconds=settings.hello_seconds,
     )
 
 
@@ -255,16 +255,13 @@ def admin_site(api: Resource, settings: Settings, reactor: Any) -> IProtocolFact
     :param reactor: runs it.
     """
     return admin_port(
-        NamedHosts(api, own_hosts(settings), reactor, programs=(b"metrics",)),
-        reactor,
-        deadlines=RequestDeadlines(settings.hello_seconds),
+        NamedHosts(api, own_hosts(settings), reactor, programs=(b"metrics",)), reactor
     )
 
 
 def talk_bounds(settings: Settings) -> Bounds:
     """Read the limits of conversations from the settings."""
     return Bounds(
-        hello_seconds=settings.hello_seconds,
         rate=settings.message_rate,
         burst=3 * settings.message_rate,
         actions=settings.input_rate,
@@ -278,7 +275,7 @@ def own_hosts(settings: Settings) -> Hosts:
 
 def tls_hellos(settings: Settings, clock: IReactorTime) -> TlsHellos:
     """Make the limit of TLS handshakes of one port."""
-    rate = settings.tls_hello_rate
+    rate = 5 * settings.handshake_rate
     return TlsHellos(NetworkBuckets(rate, 5 * rate), clock)
 
 
@@ -311,7 +308,6 @@ def line_bounds(settings: Settings) -> LineBounds:
         settings.connections_per_address,
         settings.connections_per_network,
         settings.max_connections,
-        first_byte_seconds=settings.hello_seconds,
         ping_seconds=settings.ping_seconds,
     )
 
@@ -324,7 +320,6 @@ PRELOADED = ("vinom.fleet.gameserver.main:prepare", "twisted.internet.epollreact
 #: Settings that are passed on to game servers unchanged.
 _PASSED_ON = (
     "input_rate",
-    "hello_rate",
     "nameless_rate",
     "handshake_rate",
     "join_seconds",
@@ -580,7 +575,9 @@ def build_lobby(
             checkers, settings.identity_claim, settings.identity_name_claim
         ),
         key_seconds=settings.player_key_seconds,
-        new_guests=AddressBuckets(settings.guest_rate, settings.guest_burst),
+        new_guests=AddressBuckets(
+            settings.guest_rate, max(1.0, 50 * settings.guest_rate)
+        ),
         is_complete=base.lease.is_store_complete,
     )
     matches = Matches(
@@ -614,7 +611,6 @@ def build_lobby(
             base.clock,
             Lifetimes(rating_seconds, min(settings.player_key_seconds, rating_seconds)),
         ),
-        wait_warning_seconds=settings.wait_warning_seconds,
         region=settings.region or "",
         regions=[name for name, _ in settings.regions],
     )
@@ -624,7 +620,7 @@ def build_lobby(
         online,
         base.clock,
         base.entropy,
-        PartyBounds(size=settings.party_size, away_seconds=settings.party_away_seconds),
+        PartyBounds(size=settings.party_size),
         address=settings.direct_lobby or "",
         in_thread=lambda call: deferToThreadPool(
             base.reactor, base.reactor.getThreadPool(), call
@@ -649,7 +645,6 @@ def build_rooms(base: Base, fleet: FleetParts, lobby: Lobby) -> Rooms:
                 per_address=settings.rooms_per_address,
                 places=16 * settings.rooms_per_address,
                 spectators=settings.spectators_per_room,
-                close_seconds=settings.room_close_seconds,
                 grace_seconds=settings.grace_seconds,
                 fill_seconds=settings.fill_seconds,
             ),
@@ -732,7 +727,7 @@ def build_parts(
         talk_bounds(settings),
         settings.log_level == "debug",
     )
-    reserve = Reserve(settings.descriptor_reserve)
+    reserve = Reserve(DESCRIPTOR_RESERVE)
     bounds = line_bounds(settings)
     lines = Lines(
         requests.open,

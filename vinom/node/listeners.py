@@ -30,7 +30,7 @@ from vinom.net.keys.files import write_secret
 from vinom.net.lines.limits import ReservingFactory
 from vinom.net.lines.proxied import ProxiedFactory
 from vinom.net.lines.tcp import LineFactory
-from vinom.net.web.answers import make_site
+from vinom.net.web.answers import QuietSite
 from vinom.net.web.guards import Guarded
 from vinom.node.build import (
     Parts,
@@ -169,7 +169,7 @@ class Listeners:
         settings, reactor = self._settings, self._reactor
         write_secret(settings.admin_socket_token, own_token + b"\n")
         private = NoChildren(
-            make_site(Guarded(api, own_token), reactor), parts.fleet.is_child
+            QuietSite(Guarded(api, own_token), reactor), parts.fleet.is_child
         )
         self._ports.append(listen_privately(reactor, settings.admin_socket, private))
         if settings.admin is not None and token is not None:

@@ -59,6 +59,8 @@ from vinom.node.games import GameTable, read_games
 
 #: Most claims that a node passes to games.
 MOST_CLAIMS = 16
+#: ``vinom dev`` puts this file into the state directory of its node.
+DEV_NOTES = "dev.json"
 
 
 def _state_dir() -> Path:
@@ -277,14 +279,10 @@ class Settings:
     )
     guest_rate: float = _identity(
         _RATE,
-        "new guests per second of one address; four times that of its network (an "
-        "IPv4 /24, an IPv6 /48), for an IPv6 /64 counts as one address",
+        "new guests per second of one address, fifty times that at once; four times "
+        "that of its network (an IPv4 /24, an IPv6 /48), for an IPv6 /64 counts as one "
+        "address",
         10.0,
-    )
-    guest_burst: int = _identity(
-        Bounded(int, 1, 10**6),
-        "most new guests at once of one address; four times that of its network",
-        500,
     )
     allow_plaintext: bool = _lobby(
         Switch(), "accept lobby lines without TLS from other machines too", False
@@ -302,30 +300,13 @@ class Settings:
     )
     max_connections: int = _lobby(
         Bounded(int, 1, 1 << 20),
-        "most connections to a port at once; descriptor_reserve is a limit too",
+        "most connections to a port at once; so is the limit of open files, of which "
+        "newcomers leave 128 free",
         60_000,
-    )
-    descriptor_reserve: int = _lobby(
-        Bounded(int, 0, 1 << 20),
-        "file descriptors that newcomers cannot take; when only these are left, each "
-        "newcomer replaces the oldest connection that is not in play; 0 reserves none",
-        128,
-    )
-    tls_hello_rate: float = _lobby(
-        _RATE,
-        "TLS handshakes per second of one address to a port, five times that at once; "
-        "an IPv6 /64 counts as one",
-        50.0,
     )
     message_rate: float = _lobby(
         Bounded(float, 0.1, 10**6),
         "messages per second of one line, three times that at once",
-        10.0,
-    )
-    hello_seconds: float = _lobby(
-        Bounded(float, 0.1, 3600),
-        "how long a new connection may take to send its hello, or the headers of an "
-        "HTTP request, and before them for the TLS handshake",
         10.0,
     )
     fill_seconds: float = _lobby(
@@ -341,12 +322,6 @@ class Settings:
         0.0,
     )
     party_size: int = _lobby(Bounded(int, 1, 1000), "most members of one party", 16)
-    party_away_seconds: float = _lobby(
-        Bounded(float, 1, 10**6),
-        "how long a disconnected player stays in a party; a party that all have left "
-        "is forgotten",
-        60.0,
-    )
     queues: Mapping[str, QueueTable] | None = _matchmaking(
         JsonTable(read_tables),
         "queues with names, [queues.NAME] in the file: their game, options and rule",
@@ -356,11 +331,6 @@ class Settings:
         "how long a player's ratings are kept after the last round, days; a guest's as "
         "long as its player key, at most this",
         400.0,
-    )
-    wait_warning_seconds: float = _matchmaking(
-        Bounded(float, 0, 10**6),
-        "log it when a player has waited this long in a queue; 0 never",
-        300.0,
     )
     region: str | None = _matchmaking(
         REGION_NAME, "where this node is, for rules that match players by latency"
@@ -423,9 +393,6 @@ class Settings:
         "than small messages save",
         False,
     )
-    dev_notes: Path | None = _websocket(
-        PathName(), "JSON file that the page keeps polling: see vinom dev"
-    )
     max_rooms: int = _rooms(
         Bounded(int, 1, 10**6), "most rooms on this node at once", 10_000
     )
@@ -438,12 +405,6 @@ class Settings:
     )
     spectators_per_room: int = _rooms(
         Bounded(int, 0, 10**6), "most spectators of one room", 256
-    )
-    room_close_seconds: float = _rooms(
-        Bounded(float, 0, 10**6),
-        "how long a room stays open after the last person left; before play also "
-        "after the last one was disconnected",
-        30.0,
     )
     grace_seconds: float = _rooms(
         Bounded(float, 0, 10**6),
@@ -544,13 +505,6 @@ class Settings:
         "resolves to all their addresses, such as a headless Service: a pod whose "
         "node is gone dials them in turn, and one of them takes over its matches",
     )
-    hello_rate: float = _strangers(
-        _RATE,
-        "hellos per second of one network (an IPv4 /24, an IPv6 /48) without a "
-        "cookie, and as many with a valid one; twice that at once; at most 20 during "
-        "an attack",
-        500.0,
-    )
     nameless_rate: float = _strangers(
         _RATE_OR_NONE,
         "handshakes per second of one network without a server name, and so without "
@@ -561,7 +515,8 @@ class Settings:
     handshake_rate: float = _strangers(
         _RATE,
         "handshakes per second of one address with one game server, over all its "
-        "tickets; ten times that at once, a quarter of these unfinished",
+        "tickets, ten times that at once, a quarter of these unfinished; and of one "
+        "with a port, over TLS, five times as many, and 25 times at once",
         10.0,
     )
     drain_seconds: float = _operation(
@@ -797,6 +752,12 @@ class Settings:
             return self.public_host, self.ports[0]
         host, _, port = self.udp_address.rpartition(":")
         return host.strip("[]"), int(port)
+
+    @property
+    def dev_notes(self) -> Path | None:
+        """What ``vinom dev``, whose node this is, tells pages of its game."""
+        notes = self.state_dir / DEV_NOTES
+        return notes if notes.exists() else None
 
     @property
     def admin_socket(self) -> Path:

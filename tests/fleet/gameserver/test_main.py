@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from vinom.base.limits.pressure import Rate
 from vinom.fleet.gameserver.main import GameServerSettings, main
 from vinom.fleet.gameserver.seats import ConnectionLimits
-from vinom.net.dtls.admission import StrangerPolicy
+from vinom.net.dtls.admission import CALM, TIGHT, StrangerPolicy
 from vinom.node.build import game_server_program
 from vinom.node.settings import Settings
 
@@ -52,15 +52,17 @@ class SettingsTests(SynchronousTestCase):
         read = msgspec.convert(
             {
                 "control": "unix:s",
-                "hello_rate": 50,
                 "handshake_rate": 0.1,
             },
             GameServerSettings,
         )
         policy = read.limits().strangers
-        self.assertEqual(Rate(50.0, 100.0), policy.calm.hellos)
-        self.assertEqual(Rate(20.0, 40.0), policy.tight.hellos)
+        self.assertEqual(CALM.hellos, policy.calm.hellos)
+        self.assertEqual(TIGHT.hellos, policy.tight.hellos)
         self.assertEqual(Rate(0.1, 4.0), policy.handshakes)
+        many = GameServerSettings("", handshake_rate=100.0).limits().strangers
+        self.assertEqual(Rate(5000.0, 10000.0), many.calm.hellos)
+        self.assertEqual(TIGHT.hellos, many.tight.hellos)
 
     def test_defaults_are_those_of_the_parts(self) -> None:
         """

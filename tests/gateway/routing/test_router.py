@@ -216,7 +216,7 @@ class RuleTests(SynchronousTestCase):
         """
         rules = check_rules(
             {
-                "front": {"strategy": "round_robin", "endpoints": ["a:1"]},
+                "lobby": {"strategy": "round_robin", "endpoints": ["a:1"]},
                 "7": {"strategy": "round_robin", "endpoints": ["b:1"]},
                 "page": {
                     "strategy": "round_robin",
@@ -226,9 +226,9 @@ class RuleTests(SynchronousTestCase):
                 "rest": {"strategy": "round_robin", "endpoints": ["d:1"]},
             }
         )
-        router = Router(rules=rules, lobby_service="front", other_service="rest")
+        router = Router(rules=rules, other_service="rest")
         for asked, service in (
-            (SessionRequest("lines", "h"), "front"),
+            (SessionRequest("lines", "h"), "lobby"),
             (SessionRequest("tcp", "h"), "rest"),
             (SessionRequest("packets", "h", code=7), "7"),
             (SessionRequest("packets", "h", code=8), None),

@@ -14,7 +14,7 @@ from tests.support.websocket_net import KEY, Echo
 from vinom.base.limits.origins import Hosts, Origins, read_origin_rule
 from vinom.base.reactor.turns import TurnEnd
 from vinom.net.lines.websocket import WebSockets
-from vinom.net.web.answers import Folder, Health, health_pages, make_site
+from vinom.net.web.answers import Folder, Health, QuietSite, health_pages
 from vinom.net.web.front_door import FrontDoor
 from vinom.net.web.guards import NamedHosts
 from vinom.net.web.websocket import WebSocketPage
@@ -77,7 +77,7 @@ class RebindingTests(SynchronousTestCase):
             self.clock,
             (b"health",),
         )
-        self.door: Any = FrontDoor(make_site(pages, self.clock), page, self.clock)
+        self.door: Any = FrontDoor(QuietSite(pages, self.clock), page, self.clock)
 
     def ask(self, path: str, *lines: str, pieces: int = 1) -> StringTransport:
         transport: Any = StringTransport()

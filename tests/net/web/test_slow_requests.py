@@ -10,7 +10,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from vinom.net.web.answers import Asked, Folder, Health, RequestDeadlines, make_site
+from vinom.net.web.answers import Asked, Folder, Health, QuietSite
 
 HEAD = b"POST /echo HTTP/1.1\r\nHost: x\r\n"
 
@@ -19,11 +19,11 @@ class SlowRequestTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
 
-    def connect(self, deadlines: RequestDeadlines | None = None) -> StringTransport:
+    def connect(self) -> StringTransport:
         """Connect; the server's end is the transport's ``protocol``."""
         clock: Any = self.clock
         pages = Folder(health=Health(), echo=Asked("POST", lambda body: len(body)))
-        site = make_site(pages, clock, deadlines)
+        site = QuietSite(pages, clock)
         transport: Any = StringTransport()
         transport.protocol = site.buildProtocol(None)
         transport.protocol.makeConnection(transport)
@@ -75,15 +75,6 @@ class SlowRequestTests(SynchronousTestCase):
             self.assertLessEqual(self.clock.seconds(), 30.0)
             self.clock.advance(2.0)
             self.assertTrue(transport.disconnected)
-
-    def test_settings(self) -> None:
-        """
-        An operator can give slow clients more time.
-        """
-        transport: Any = self.connect(RequestDeadlines(100.0, 200.0))
-        transport.protocol.dataReceived(HEAD)
-        self.clock.advance(50.0)
-        self.assertFalse(transport.disconnecting)
 
     def test_kept_alive(self) -> None:
         """

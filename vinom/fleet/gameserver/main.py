@@ -78,11 +78,11 @@ class GameServerSettings(Struct, frozen=True, forbid_unknown_fields=True):
     :ivar log_level: least severe level that is logged.
     :ivar input_rate: actions per second from one connection; the burst is twice that,
         and there may be 2.5 times as many packets.
-    :ivar hello_rate: hellos per second from one network; the burst is twice that.
     :ivar nameless_rate: handshakes without server name, per second from one network;
         the burst is eight times that.
     :ivar handshake_rate: handshakes per second of one address, over all its tickets;
-        the burst is ten times that.
+        the burst is ten times that. A network's hellos are limited to 500 per second,
+        or fifty times that if it is more.
     :ivar idle_seconds: silence after which a connection ends, seconds.
     :ivar join_seconds: how long a match waits for its players, seconds.
     :ivar is_walled: whether it walls itself in once it has its port.
@@ -101,7 +101,6 @@ class GameServerSettings(Struct, frozen=True, forbid_unknown_fields=True):
     log_format: str = "text"
     log_level: str = "info"
     input_rate: float = 100.0
-    hello_rate: float = CALM.hellos.a_second
     nameless_rate: float = CALM.nameless.a_second
     handshake_rate: float = HANDSHAKES.a_second
     idle_seconds: float = 30.0
@@ -114,12 +113,14 @@ class GameServerSettings(Struct, frozen=True, forbid_unknown_fields=True):
         """Return the limits of players' connections, and of strangers, without one."""
         inputs = self.input_rate
         packets = 2.5 * inputs
+        # A handshake takes two hellos, and each may have to be repeated; those of many
+        # addresses of a network add up.
+        hellos = max(CALM.hellos.a_second, 50 * self.handshake_rate)
+        nameless = self.nameless_rate
+        fewest = min(nameless, TIGHT.nameless.a_second)
         strangers = StrangerPolicy(
-            _stranger_limits(self.hello_rate, self.nameless_rate),
-            _stranger_limits(
-                min(self.hello_rate, TIGHT.hellos.a_second),
-                min(self.nameless_rate, TIGHT.nameless.a_second),
-            ),
+            StrangerLimits(Rate(hellos, 2 * hellos), _nameless(nameless)),
+            StrangerLimits(TIGHT.hellos, _nameless(fewest)),
             handshakes=handshakes_of(self.handshake_rate),
         )
         connection = ConnectionLimits(packets, 2 * packets, inputs, 2 * inputs)
@@ -146,10 +147,8 @@ class GameServerSettings(Struct, frozen=True, forbid_unknown_fields=True):
         )
 
 
-def _stranger_limits(hellos: float, nameless: float) -> StrangerLimits:
-    # A handshake takes two hellos, and each may have to be repeated.
-    at_once = max(1.0, 8 * nameless) if nameless else 0.0
-    return StrangerLimits(Rate(hellos, max(4.0, 2 * hellos)), Rate(nameless, at_once))
+def _nameless(rate: float) -> Rate:
+    return Rate(rate, max(1.0, 8 * rate) if rate else 0.0)
 
 
 class _Output:

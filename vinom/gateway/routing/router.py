@@ -23,6 +23,8 @@ _POINTS = 100
 #: Equal parts of a ring; and the bits of a position, of 48, that say where in a part.
 _PARTS = 256
 _LOW_BITS = 40
+#: The service for lobby lines.
+_LOBBY = "lobby"
 #: Users whose back ends are remembered.
 MOST_STICKY = 100_000
 
@@ -120,7 +122,6 @@ class Router:
     :ivar is_last_resort: may it get one if no other back end may?
     :ivar rules: the current rules.
     :ivar realms: back ends by ``realm_id``, for rules with strategy "realm".
-    :ivar lobby_service: service for lobby lines.
     :ivar other_service: service for unknown protocols; empty for none.
     :ivar open: sessions of each back end, which `begun` and `ended` count.
     """
@@ -129,7 +130,6 @@ class Router:
     is_last_resort: Callable[[Endpoint], bool] = lambda _: False
     rules: Rules = attrs.field(factory=Rules)
     realms: Mapping[int, Endpoint] = attrs.field(factory=dict)
-    lobby_service: str = "lobby"
     other_service: str = ""
     open: Counter[Endpoint] = attrs.field(factory=Counter, init=False)
     #: By service: how often a back end was chosen in turn.
@@ -159,12 +159,12 @@ class Router:
         if request.path:
             return self.rules.of_request(request.called, request.path)
         is_lobby = request.kind == "lines"
-        name = self.lobby_service if is_lobby else self.other_service
+        name = _LOBBY if is_lobby else self.other_service
         return self.rules.by_name.get(name)
 
     def unreachable(self) -> list[str]:
         """List the services whose rules apply to no request."""
-        named = self.lobby_service, self.other_service
+        named = _LOBBY, self.other_service
         return [
             name
             for name, rule in self.rules.by_name.items()

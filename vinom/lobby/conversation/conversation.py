@@ -114,7 +114,6 @@ class Bounds:
     """
     Limits of one conversation. Times: seconds.
 
-    :ivar hello_seconds: time for a hello, from the start of the connection.
     :ivar idle_seconds: silence after which the line of a player who waits for nothing
         is closed.
     :ivar rate: messages per second.
@@ -122,7 +121,6 @@ class Bounds:
     :ivar actions: actions per second, twice that at once; counted apart from messages.
     """
 
-    hello_seconds: float = 10.0
     idle_seconds: float = 600.0
     rate: float = 10.0
     burst: float = 30.0
@@ -182,6 +180,8 @@ class Membership:
     member: Any
 
 
+#: Time for a hello, from the start of the connection, seconds.
+_HELLO_SECONDS = 10.0
 _NO_MEMBERSHIPS: Mapping[str, Membership] = MappingProxyType({})
 
 
@@ -231,7 +231,7 @@ class Conversation:
         self._complaints = TokenBucket(bounds.rate, bounds.burst)
         self._received_at = clock.seconds()
         self._catching_up: tuple[Callable[[], None], ...] = ()
-        requests.hellos.add(self, line.opened_at + bounds.hello_seconds)
+        requests.hellos.add(self, line.opened_at + _HELLO_SECONDS)
 
     @property
     def is_in_play(self) -> bool:

@@ -85,7 +85,6 @@ class Matchmaker(Service):
         fill_seconds: float = 5.0,
         away_seconds: float = 10.0,
         status_seconds: float = 2.0,
-        wait_warning_seconds: float = 0.0,
         region: str = "",
         regions: Collection[str] = (),
     ) -> None:
@@ -103,7 +102,6 @@ class Matchmaker(Service):
         :param fill_seconds: how long the oldest entry waits for a full table, likewise.
         :param away_seconds: how long a disconnected player keeps its place.
         :param status_seconds: least time between two messages about a player's place.
-        :param wait_warning_seconds: log it when an entry has waited this long; 0 never.
         :param region: that of this node; empty if there is only one.
         :param regions: those to which players measure echoes.
         """
@@ -122,7 +120,6 @@ class Matchmaker(Service):
             clock,
             self._make,
             self._send_to_room,
-            wait_warning_seconds,
         )
         self._followers: list[EntryFollower] = []
         # How many players got seats in running rooms, by game.

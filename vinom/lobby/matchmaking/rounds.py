@@ -38,6 +38,8 @@ _MOST_STARTED = 50
 _SLICE_SECONDS = 0.005
 #: Rounds over a long queue have pauses, seconds for each entry: 2 s for 100,000.
 _PAUSE_PER_ENTRY = 20e-6
+#: A wait that is logged, and again each time that it is longer by as much, seconds.
+_LONG_WAIT = 300.0
 
 #: A queue, whose entries may meet: see `QueueEntry.pool`.
 Pool = tuple[str, bytes, str]
@@ -165,7 +167,6 @@ class Rounds:
         clock: IReactorTime,
         start: Callable[[Proposal, Queue], Coroutine[Any, Any, None]],
         seated: Callable[[QueueEntry, str], None],
-        wait_warning: float,
     ) -> None:
         """
         :param store: has the queues.
@@ -175,11 +176,9 @@ class Rounds:
         :param start: starts a match, or asks its players.
         :param seated: called with an entry that is out of its queue, and the id of the
             running room that has seats for its players.
-        :param wait_warning: log a wait of so many seconds; 0 never.
         """
         self._store, self._queues, self._matches = store, queues, matches
         self._clock, self._start, self._seated = clock, start, seated
-        self._wait_warning = wait_warning
         #: For what players can have logged as often as they ask.
         self._bounded = BoundedLog(self._log, clock)
         self.schedule = Schedule()
@@ -283,8 +282,7 @@ class Rounds:
             if due is not None and due <= now:
                 due = await self._find(queue, pool, now)
         self.schedule.set_due(pool, due)
-        if self._wait_warning:
-            self.schedule.set_due(pool, self._watch_wait(pool, waiting, now))
+        self.schedule.set_due(pool, self._watch_wait(pool, waiting, now))
 
     def _offered(self, result: Any, pool: Pool) -> Any:
         """Have a round match those who got no seat."""
@@ -341,7 +339,7 @@ class Rounds:
         if waiting.since is None:
             self._warned.pop(pool, None)
             return None
-        at = max(waiting.since, self._warned.get(pool, 0.0)) + self._wait_warning
+        at = max(waiting.since, self._warned.get(pool, 0.0)) + _LONG_WAIT
         if at > now:
             return at
         self._warned[pool] = now
@@ -353,7 +351,7 @@ class Rounds:
             queue=name or game,
             count=waiting.ready,
         )
-        return now + self._wait_warning
+        return now + _LONG_WAIT
 
     async def _find(self, queue: Queue, pool: Pool, now: float) -> float | None:
         """Start what a queue's rule finds; returns when to ask the rule again."""

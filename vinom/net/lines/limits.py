@@ -37,6 +37,8 @@ from vinom.net.lines.sniff import Spoken, sniff
 
 #: How many connections are looked at, to find one that can be closed.
 _LOOKS = 64
+#: How many descriptors a node keeps free.
+DESCRIPTOR_RESERVE = 128
 
 
 @attrs.frozen
@@ -51,8 +53,6 @@ class LineBounds:
     :ivar most_unsent: messages that may wait for a peer who does not read.
     :ivar most_unsent_bytes: the same in bytes.
     :ivar close_seconds: how long a closed line waits for the peer to close too.
-    :ivar first_byte_seconds: time to begin a line over TCP; the hello's time runs
-        already.
     :ivar stuck_seconds: how long a peer over TCP may not read what is sent to it.
     :ivar answer_seconds: how long a peer over TCP that sends no more may wait for
         answers.
@@ -67,7 +67,6 @@ class LineBounds:
     most_unsent: int = 256
     most_unsent_bytes: int = 256 * 1024
     close_seconds: float = 2.0
-    first_byte_seconds: float = 10.0
     stuck_seconds: float = 20.0
     answer_seconds: float = 5.0
     ping_seconds: float = 20.0

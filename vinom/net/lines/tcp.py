@@ -56,6 +56,9 @@ from vinom.net.lines.tls import why_tls_failed
 
 _log = Logger()
 
+#: Time to begin a line; the hello's time runs already, seconds.
+_FIRST_BYTE_SECONDS = 10.0
+
 
 class Listener(Shape):
     """Who receives what comes over a line."""
@@ -339,11 +342,10 @@ class FirstByteProtocol(Protocol):
 
     def connectionMade(self) -> None:
         watch_for_death(self.transport)
-        clock, bounds = self._lines.clock, self._lines.bounds
-        self._opened_at = clock.seconds()
+        self._opened_at = self._lines.clock.seconds()
         self._lines.reserve.join(self, self.transport)
         late = Code.TIMEOUT, "no hello came in time"
-        self._alarm.start(bounds.first_byte_seconds, self._refuse, *late)
+        self._alarm.start(_FIRST_BYTE_SECONDS, self._refuse, *late)
         when_peer_known(self.transport, self._admit)
 
     def _admit(self) -> None:

@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Any, TypeVar, cast
 
-import attrs
 from msgspec import MsgspecError, Struct, json
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
@@ -36,6 +35,9 @@ BODY_LIMIT = 64 * 1024
 _ENDLESS = 16 * BODY_LIMIT
 #: A silent connection is closed after this time, seconds.
 _IDLE = 60.0
+#: How long a request may take from its first byte to the end of its headers, and from
+#: there to its end, seconds.
+_HEAD_SECONDS, _BODY_SECONDS = 10.0, 30.0
 #: How long a connection that we closed may wait for the peer to close it, seconds.
 _CLOSE = 2.0
 
@@ -97,19 +99,6 @@ class BoundedRequest(Request):
         self.finish()
 
 
-@attrs.frozen
-class RequestDeadlines:
-    """
-    How long a request may take to arrive. Times: seconds.
-
-    :ivar head: from its first byte to the end of its headers.
-    :ivar body: from there to its end.
-    """
-
-    head: float = 10.0
-    body: float = 30.0
-
-
 class TimedChannel(HTTPChannel):
     """
     HTTP of one connection: one request at a time, each of which has a deadline.
@@ -143,11 +132,11 @@ class TimedChannel(HTTPChannel):
             self.transport.pauseProducing()
             return
         if not self._deadline.is_running:
-            self._deadline.start(self.site.deadlines.head, self._overdue)
+            self._deadline.start(_HEAD_SECONDS, self._overdue)
         super().dataReceived(data)
 
     def allHeadersReceived(self) -> None:
-        self._deadline.start(self.site.deadlines.body, self._overdue)
+        self._deadline.start(_BODY_SECONDS, self._overdue)
         super().allHeadersReceived()
 
     def allContentReceived(self) -> None:
@@ -230,15 +219,14 @@ _TOO_LATE = (
 
 class QuietSite(Site):
     """
-    A site without an access log: health checks would hide everything else.
+    A site with limits of time and size, and no access log: health checks would hide
+    everything else.
 
-    :ivar deadlines: of each request.
     :ivar turns: of connections that have sent their next request already.
     """
 
     noisy = False
     protocol: Any = TimedChannel
-    deadlines = RequestDeadlines()
 
     def __init__(self, root: IResource, clock: IReactorTime) -> None:
         super().__init__(
@@ -248,16 +236,6 @@ class QuietSite(Site):
 
     def log(self, request: HTTPRequest) -> None:
         """Write no access log."""
-
-
-def make_site(
-    root: IResource, clock: IReactorTime, deadlines: RequestDeadlines | None = None
-) -> Site:
-    """Serve *root*, with limits of time and size."""
-    site = QuietSite(root, clock)
-    if deadlines is not None:
-        site.deadlines = deadlines
-    return site
 
 
 def answer(request: HTTPRequest, body: Any, status: int = 200) -> bytes:

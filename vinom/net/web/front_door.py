@@ -40,6 +40,8 @@ _log = Logger()
 
 #: A connection that sends nothing for this long is closed, seconds.
 SILENCE_TIMEOUT = 60.0
+#: How long a handshake of TLS may take, seconds.
+_HANDSHAKE_SECONDS = 10.0
 
 
 class FrontDoor(WrappingFactory):
@@ -53,19 +55,17 @@ class FrontDoor(WrappingFactory):
         page: WebSocketPage,
         clock: IReactorTime,
         path: bytes = b"/ws",
-        handshake_seconds: float = 10.0,
     ) -> None:
         """
         :param site: serves HTTP.
         :param page: takes WebSockets over.
         :param clock: for the timeout of silent connections.
         :param path: of *page*.
-        :param handshake_seconds: time for a handshake of TLS.
         """
         super().__init__(site)
         self.page, self.path = page, path
         self.rounds = Rounds(clock, SILENCE_TIMEOUT)
-        self.handshakes = Rounds(clock, handshake_seconds)
+        self.handshakes = Rounds(clock, _HANDSHAKE_SECONDS)
         self._log = BoundedLog(_log, clock)
 
     def buildProtocol(self, addr: Any) -> Any:

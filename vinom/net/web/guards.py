@@ -20,7 +20,7 @@ from vinom.base.limits.logged import BoundedLog
 from vinom.base.limits.origins import Hosts
 from vinom.errors import Code, Misconfigured, Refused
 from vinom.net.lines.limits import CountedFactory
-from vinom.net.web.answers import Refusing, RequestDeadlines, make_site
+from vinom.net.web.answers import QuietSite, Refusing
 
 _log = Logger()
 
@@ -94,16 +94,10 @@ MOST_CONNECTIONS = 64
 def admin_port(
     pages: NamedHosts,
     reactor: Any,
-    *,
-    deadlines: RequestDeadlines | None = None,
 ) -> IProtocolFactory:
-    """
-    Make what serves an admin port.
-
-    :param deadlines: of each request.
-    """
+    """Make what serves an admin port."""
     return CountedFactory(
-        make_site(pages, reactor, deadlines),
+        QuietSite(pages, reactor),
         NetworkCounts(MOST_CONNECTIONS // 4, MOST_CONNECTIONS // 2, MOST_CONNECTIONS),
         BoundedLog(_log, reactor),
     )

@@ -45,7 +45,6 @@ _ARGUMENTS = (
     "--fill-seconds=2",
     "--log-level=info",
     "--guest-rate=1000000",
-    "--guest-burst=1000000",
     "--connections-per-address=10000",
     "--rooms-per-address=1000000",
     "--matches-per-address=1000000",

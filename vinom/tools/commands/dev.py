@@ -20,6 +20,7 @@ from twisted.internet.threads import deferToThread
 from vinom.base.limits.origins import read_origin_rule
 from vinom.base.printable import say
 from vinom.errors import Misconfigured
+from vinom.node.settings import DEV_NOTES
 from vinom.node.web.pages import check_site
 from vinom.tools.commands.child_node import (
     LIKELY_PORTS,
@@ -276,7 +277,6 @@ class Workshop:
             [
                 "--warm=0",
                 f"--http={self._http}",
-                f"--dev-notes={self._notes}",
                 *self._arguments,
                 *arguments,
             ],
@@ -284,6 +284,8 @@ class Workshop:
             self._lobby,
             output=self._trouble.look,
         )
+        node.state_dir = tempfile.mkdtemp(prefix="vinom-")
+        (Path(node.state_dir) / DEV_NOTES).symlink_to(self._notes)
         try:
             await node.start()
         except NodeFailed as error:

@@ -100,9 +100,7 @@ def _store(settings: GatewaySettings) -> list[Finding]:
 def _rules(settings: GatewaySettings) -> Iterator[Finding]:
     about = Subject("rules")
     assert settings.routes is not None
-    router = Router(
-        lobby_service=settings.lobby_service, other_service=settings.other_service or ""
-    )
+    router = Router(other_service=settings.other_service or "")
     known: set[Endpoint] = set()
     has_certificate = settings.link_certificate_file is not None
     routes = Routes(router, settings.services, known.update, has_certificate)

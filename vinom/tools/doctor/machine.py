@@ -33,6 +33,7 @@ from vinom.fleet.local.forkserver import (
     Started,
 )
 from vinom.net.dtls.port import RECEIVE_BUFFER, widen_receive_buffer
+from vinom.net.lines.limits import DESCRIPTOR_RESERVE
 from vinom.node.build import fleet_settings, game_server_program, game_user
 from vinom.node.settings import Settings
 from vinom.tools.doctor.findings import Finding, Subject
@@ -83,20 +84,14 @@ def descriptors(
     return about.warning(message, how)
 
 
-def descriptor_reserve(reserve: int, limit: int) -> Finding:
+def descriptor_reserve(limit: int) -> Finding:
     """
     Judge the descriptors that newcomers cannot take.
 
-    :param reserve: the setting.
     :param limit: of open files.
     """
-    about = Subject("descriptor reserve")
+    about, reserve = Subject("descriptor reserve"), DESCRIPTOR_RESERVE
     message = f"newcomers leave {reserve} of {limit} descriptors free"
-    if not reserve:
-        return about.warning(
-            "none: idle connections can take every descriptor, and make the node deaf",
-            "set descriptor_reserve, such as 128",
-        )
     if reserve * 2 > limit:
         return about.warning(
             message, f"raise the limit of open files, such as ulimit -n {reserve * 8}"
@@ -236,7 +231,7 @@ def examine_limits(
     soft, hard = (1 << 30 if one == resource.RLIM_INFINITY else one for one in limit)
     return [
         descriptors(soft, hard, whose, servers, players),
-        descriptor_reserve(settings.descriptor_reserve, soft),
+        descriptor_reserve(soft),
         receive_buffer(RECEIVE_BUFFER, granted, usual, most),
     ]
 
