@@ -313,7 +313,8 @@ class RedisRules(MultiService):
         #: The run of Redis that had rules the last time.
         self._run: bytes | None = None
         self.why: str | None = "not read yet"
-        stored.client.watch(self._client_changed)
+        # Also when Redis is gone: then the read says why.
+        stored.client.watch(lambda is_available: self.changed())
 
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]  # Twisted's
@@ -339,10 +340,6 @@ class RedisRules(MultiService):
             lambda failure: _log.failure("cannot apply rules", failure)
         )
         reading.addCallback(lambda _: self._read_later())
-
-    def _client_changed(self, is_available: bool) -> None:
-        if is_available:
-            self.changed()
 
     def _found(self, found: StoredRoutes) -> None:
         self.why = None
