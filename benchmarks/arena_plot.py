@@ -20,12 +20,10 @@ from typing import Any
 import attrs
 
 from tests.support.whole import WholeWorld
-from vinom.client.load.bot import Bot, Habits
-from vinom.client.load.tally import Tally
+from vinom.client.bots import Bot, Habits, Tally
 from vinom.client.match import Match
 from vinom.game import Chance
-from vinom.games.arena import TICK_HZ, Arena
-from vinom.games.arena_field import HALF
+from vinom.games.arena import HALF, TICK_HZ, Arena
 from vinom.net.dtls.bad_network import Conditioner, Conditions
 
 FOLDER = Path(__file__).resolve().parent

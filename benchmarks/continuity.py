@@ -20,7 +20,7 @@ from benchmarks.node import Node
 from tests.support.javascript import FOLDER, needs_javascript
 from tests.support.needs import path_of
 from tests.support.roll_call import RollCall
-from vinom.client.load.tally import Samples
+from vinom.client.bots import Samples
 from vinom.tools.commands.child_node import free_port
 
 Say = Callable[[str], None]

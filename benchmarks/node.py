@@ -24,7 +24,7 @@ from benchmarks.machine import (
     pinned,
 )
 from vinom.errors import Misconfigured
-from vinom.node.asking import AdminLine
+from vinom.tools.commands.admin import AdminLine
 from vinom.tools.commands.child_node import free_port, free_port_range
 
 SEATS = 4

@@ -19,11 +19,10 @@ from twisted.trial.unittest import TestCase
 from tests.support.cut_links import cut_links, no_links
 from tests.support.quick import QuickMaze
 from tests.support.redis_servers import redis_executable
-from vinom.client.load.bot import Habits
+from vinom.client.bots import Habits
 from vinom.fleet.gameserver.lease import LEASE_SECONDS
 from vinom.net.dtls.bad_network import Conditions
-from vinom.tools.chaos.plan import Kind, Plan, Strike, plan_strikes
-from vinom.tools.chaos.report import Report
+from vinom.tools.chaos.plan import Kind, Plan, Report, Strike, plan_strikes
 from vinom.tools.chaos.run import ChaosRun
 
 IS_FULL = os.environ.get("VINOM_CONTINUITY") == "full"

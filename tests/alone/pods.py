@@ -25,7 +25,7 @@ from vinom.client.sdk import Client, connect
 from vinom.fleet.gameserver.lease import LEASE_SECONDS, SHORTEST_LEASE
 from vinom.fleet.kubernetes.objects import MATCH, OWNER
 from vinom.game import Game, Table
-from vinom.node.asking import AdminLine
+from vinom.tools.commands.admin import AdminLine
 from vinom.tools.commands.child_node import ChildNode, free_port
 
 IS_FULL = os.environ.get("VINOM_CONTINUITY") == "full"

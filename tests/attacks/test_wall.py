@@ -21,7 +21,7 @@ from tests.support.units import UnderUnit
 from vinom.base.wall.enclosure import missing
 from vinom.client.match import Match
 from vinom.client.sdk import Client, connect
-from vinom.node.asking import AdminLine, NotDone
+from vinom.tools.commands.admin import AdminLine, NotDone
 
 
 class Taken(TestCase):

@@ -10,8 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.played import PlayedWorld, ScriptedServer
-from vinom.client.load.bot import Bot, Crowd, Habits
-from vinom.client.load.tally import Tally
+from vinom.client.bots import Bot, Crowd, Habits, Tally
 from vinom.client.sdk import Client
 from vinom.game import Chance, Game
 from vinom.net.packets.reliable import Round

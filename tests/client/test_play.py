@@ -12,8 +12,8 @@ from tests.support.played import PlayedWorld, ScriptedServer
 from vinom.base.printable import say
 from vinom.client.line import LobbyRefusal
 from vinom.client.sdk import Client
-from vinom.client.terminal.canvas import Canvas
 from vinom.client.terminal.play import MazeGame
+from vinom.client.terminal.screen import Canvas
 
 
 def view(col: int = 0, **facts: Any) -> dict[str, Any]:

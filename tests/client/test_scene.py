@@ -14,9 +14,8 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from vinom.base.printable import say
-from vinom.client.terminal.canvas import Canvas, fit, width_of
 from vinom.client.terminal.scene import Scene, compose, draw_maze, headline
-from vinom.client.terminal.screen import Screen, can_draw
+from vinom.client.terminal.screen import Canvas, Screen, can_draw, fit, width_of
 from vinom.game import Chance, Seat, Table
 from vinom.games.maze import Maze, MazeOptions, MazeState
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from vinom.client.load.tally import Samples, Tally
+from vinom.client.bots import Samples, Tally
 from vinom.client.match import MatchResult
 
 KEYS = {

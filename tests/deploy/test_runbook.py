@@ -29,8 +29,8 @@ from vinom.errors import Misconfigured
 from vinom.gateway.dialing import LinkTls
 from vinom.gateway.routing.rules import check_rules
 from vinom.net.keys.authority import Authority
-from vinom.node.asking import AdminLine
 from vinom.node.settings import Settings, gather
+from vinom.tools.commands.admin import AdminLine
 from vinom.tools.commands.child_node import free_port, free_port_range
 
 ROOT = Path(__file__).resolve().parents[2]

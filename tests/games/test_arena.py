@@ -15,11 +15,18 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.support.random_games import random_game
 from vinom.game import Chance, Event, Seat, Step, Table
 from vinom.games.arena import (
+    DASH_SPEED,
     DASH_TICKS,
+    FULL,
+    HALF,
+    HEIGHT,
     REACH,
     REST_TICKS,
     SAFE_TICKS,
+    SPEED,
+    STARTS,
     TICK_HZ,
+    WIDTH,
     Action,
     Arena,
     ArenaOptions,
@@ -28,16 +35,7 @@ from vinom.games.arena import (
     Dash,
     Move,
     Rematch,
-)
-from vinom.games.arena_field import (
-    DASH_SPEED,
-    FULL,
-    HALF,
-    HEIGHT,
-    SPEED,
-    STARTS,
-    WIDTH,
-    build,
+    build_walls,
     free_points,
     is_free,
     velocity,
@@ -74,7 +72,7 @@ class FieldTests(SynchronousTestCase):
         Wherever walls stand, starts are free, gems lie where one can stand, and
         a player who fits between walls reaches each of them.
         """
-        walls, _ = build(Chance(seed))
+        walls, _ = build_walls(Chance(seed))
         for start in STARTS:
             self.assertTrue(is_free(walls, *start))
         self.assertGreater(len(free_points(walls)), 100)
@@ -95,7 +93,7 @@ class FieldTests(SynchronousTestCase):
         """
         Turned upside down, the walls are the same.
         """
-        walls, _ = build(Chance(4))
+        walls, _ = build_walls(Chance(4))
         turned = {(WIDTH - x - w, HEIGHT - y - h, w, h) for x, y, w, h in walls}
         self.assertEqual(set(walls), turned)
 

@@ -10,7 +10,7 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from vinom.net.keys.authority import Authority
-from vinom.node.asking import AdminLine
+from vinom.tools.commands.admin import AdminLine
 from vinom.tools.commands.child_node import ChildNode, free_port
 
 

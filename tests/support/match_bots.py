@@ -8,8 +8,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
 from tests.support.quick import QuickMaze
-from vinom.client.load.bot import Bot, Habits
-from vinom.client.load.tally import Tally
+from vinom.client.bots import Bot, Habits, Tally
 from vinom.client.match import Match
 from vinom.client.sdk import Client
 from vinom.game import Chance

@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.support.needs import PACKAGES, path_of
-from vinom.node.asking import AdminLine
+from vinom.tools.commands.admin import AdminLine
 
 
 class Program(ProcessProtocol):

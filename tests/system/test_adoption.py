@@ -23,8 +23,8 @@ from tests.system.test_node import Place, Twistd
 from vinom.client.match import Match
 from vinom.client.sdk import Client, connect
 from vinom.games.tictactoe import TicTacToe
-from vinom.node.asking import AdminLine
 from vinom.play.recording import read_recording, replay
+from vinom.tools.commands.admin import AdminLine
 
 TIME_OF_DAY = Path(__file__).resolve().parents[1] / "support" / "time_of_day"
 

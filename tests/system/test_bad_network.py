@@ -14,8 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.quick import QuickMaze
 from tests.support.whole import WholeWorld
-from vinom.client.load.bot import Bot, Habits
-from vinom.client.load.tally import Tally
+from vinom.client.bots import Bot, Habits, Tally
 from vinom.client.match import Match, MatchResult
 from vinom.game import Chance
 from vinom.net.dtls.bad_network import Conditioner, Conditions

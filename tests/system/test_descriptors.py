@@ -14,7 +14,7 @@ from tests.support.programs import short_folder
 from tests.support.whole_node import WholeNode
 from tests.system.test_gateway import GatewayCase, all_of
 from vinom.net.streams.packets import Kind, Packet, encode
-from vinom.node.asking import AdminLine
+from vinom.tools.commands.admin import AdminLine
 from vinom.tools.commands.child_node import free_port
 
 #: Of the node, and of the gateway.

@@ -33,7 +33,7 @@ from vinom.base.messages.lobby import Hello
 from vinom.base.messages.rooms import JoinRoom
 from vinom.client.rooms import PlayerRooms
 from vinom.games.tictactoe import TicTacToe
-from vinom.node.asking import AdminLine
+from vinom.tools.commands.admin import AdminLine
 from vinom.tools.commands.child_node import ChildNode
 
 #: How often all nodes are restarted: ``VINOM_CROWDS=full`` has all that is promised.

@@ -16,7 +16,7 @@ from tests.support.lines import typed
 from tests.support.programs import until_warm
 from tests.system.test_node import OneNode, vinom
 from vinom.net.keys.authority import Authority
-from vinom.node.asking import AdminLine
+from vinom.tools.commands.admin import AdminLine
 
 
 class NodeKeyTests(OneNode):

@@ -21,7 +21,7 @@ from tests.support.programs import short_folder
 from tests.support.redis_servers import redis_for
 from tests.support.whole_node import WholeNode
 from vinom.net.keys.authority import Authority
-from vinom.node.asking import AdminLine
+from vinom.tools.commands.admin import AdminLine
 
 _VINOM = "import sys; from vinom.tools.commands.cli import main; sys.exit(main())"
 

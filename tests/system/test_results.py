@@ -25,7 +25,7 @@ from vinom.base.messages.catalogue import PROTOCOL
 from vinom.base.messages.lobby import Hello, MatchFound
 from vinom.client.lobby import LobbyClient
 from vinom.client.match import Match
-from vinom.node.asking import AdminLine
+from vinom.tools.commands.admin import AdminLine
 from vinom.tools.commands.child_node import free_port
 
 RECEIVER = (

@@ -1,7 +1,7 @@
 """
 The clients.
 
-The Python SDK (``sdk``); ``load``, the bots that load a server and measure what they
+The Python SDK (``sdk``); ``bots``, which load a server and measure what they
 see; and ``terminal``, the client of ``vinom play`` and the pictures of ``vinom demo``.
 It owns a player's end of each connection. It may import the network and the base.
 """

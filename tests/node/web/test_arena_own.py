@@ -14,6 +14,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.support.javascript import run_script
 from vinom.game import Chance, Seat, Step, Table
 from vinom.games.arena import (
+    DASH_SPEED,
+    HALF,
+    SPEED,
     TICK_HZ,
     Action,
     Arena,
@@ -22,7 +25,6 @@ from vinom.games.arena import (
     Dash,
     Move,
 )
-from vinom.games.arena_field import DASH_SPEED, HALF, SPEED
 
 STEP = 1000 / TICK_HZ
 FRAME = 1000 / 60

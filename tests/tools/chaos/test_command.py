@@ -9,8 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from vinom.errors import Misconfigured
 from vinom.net.dtls.bad_network import Conditions
 from vinom.tools.chaos import command
-from vinom.tools.chaos.plan import Plan
-from vinom.tools.chaos.report import Report
+from vinom.tools.chaos.plan import Plan, Report
 from vinom.tools.commands.cli import declare
 from vinom.tools.promises.witness import Broken
 

@@ -6,8 +6,8 @@ import json
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from vinom.client.load.tally import Samples
-from vinom.tools.chaos.report import Report
+from vinom.client.bots import Samples
+from vinom.tools.chaos.plan import Report
 from vinom.tools.promises.checker import Checked
 from vinom.tools.promises.witness import PROMISES, Broken
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from vinom.client.load.tally import Tally
+from vinom.client.bots import Tally
 from vinom.tools.commands.bots import describe, why_none
 from vinom.tools.commands.play import LobbyAddress
 

@@ -14,9 +14,8 @@ from vinom.client.game_line import IPlayReactor
 from vinom.client.line import LineLost, LobbyRefusal
 from vinom.client.match import Match, MatchLost, MatchResult, Refusal
 from vinom.client.sdk import Client
-from vinom.client.terminal.canvas import Canvas
 from vinom.client.terminal.scene import Scene, compose, headline
-from vinom.client.terminal.screen import Screen
+from vinom.client.terminal.screen import Canvas, Screen
 
 #: Pictures per second.
 _RATE = 20

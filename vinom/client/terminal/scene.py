@@ -15,7 +15,7 @@ from typing import Any
 import attrs
 
 from vinom.base.printable import printable
-from vinom.client.terminal.canvas import QUIET, Canvas, Row, Style, fit, width_of
+from vinom.client.terminal.screen import QUIET, Canvas, Row, Style, fit, width_of
 
 #: Colours of the seats, readable on dark and on light backgrounds.
 SEAT_STYLES: tuple[Style, ...] = (

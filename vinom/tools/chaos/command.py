@@ -9,14 +9,13 @@ import sys
 import msgspec
 
 from vinom.base.printable import say, say_json
-from vinom.client.load.bot import Habits
+from vinom.client.bots import Habits
 from vinom.errors import Misconfigured, Refused
 from vinom.game import Game
 from vinom.net.dtls.bad_network import Conditions
 from vinom.play.choices import read_options
 from vinom.play.game_loader import find_game
-from vinom.tools.chaos.plan import KINDS, Kind, Plan, plan_strikes
-from vinom.tools.chaos.report import Report
+from vinom.tools.chaos.plan import KINDS, Kind, Plan, Report, plan_strikes
 from vinom.tools.chaos.run import ChaosRun
 from vinom.tools.commands.child_node import redis_executable
 from vinom.tools.commands.foreground import run_in_foreground
@@ -69,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
     """
     Play, check, and print the report.
 
-    :returns: exit code: see `vinom.tools.chaos.report.Report.exit_code`.
+    :returns: exit code: see `vinom.tools.chaos.plan.Report.exit_code`.
     :raises Misconfigured: an option is out of range, or Redis is missing.
     """
     plan = read_plan(options)

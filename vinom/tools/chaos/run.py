@@ -21,18 +21,16 @@ from twisted.internet.task import LoopingCall, deferLater
 from twisted.internet.threads import deferToThread
 
 from vinom.base.reactor.alarm import Timer
-from vinom.client.load.bot import Bot, Crowd
-from vinom.client.load.tally import Samples, Tally
+from vinom.client.bots import Bot, Crowd, Samples, Tally
 from vinom.client.match import Match, MatchResult
 from vinom.client.sdk import Client, connect
 from vinom.errors import Misconfigured
 from vinom.game import Chance
 from vinom.net.dtls.bad_network import Conditioner
 from vinom.net.packets.player import Joined, PlayerEvent, StateArrived
-from vinom.node.asking import NotDone
 from vinom.play.hosting.guarding import guard_games
-from vinom.tools.chaos.plan import OF_A_MATCH, Kind, Plan
-from vinom.tools.chaos.report import Report
+from vinom.tools.chaos.plan import OF_A_MATCH, Kind, Plan, Report
+from vinom.tools.commands.admin import NotDone
 from vinom.tools.commands.child_node import Child, ChildNode, NodeFailed, RedisChild
 from vinom.tools.promises.checker import Checker
 from vinom.tools.promises.witness import Witness

@@ -18,8 +18,8 @@ from vinom.base.printable import in_columns, say
 from vinom.game import Game
 from vinom.play.game_loader import find_game
 from vinom.play.hosting.guarding import guard_games
-from vinom.tools.check.findings import Finding, Trial
 from vinom.tools.check.leaks import PLACES, Sightings
+from vinom.tools.check.line import Finding, Trial
 from vinom.tools.check.trial import first_disagreement
 from vinom.tools.check.workers import Task, Workers, play_task
 

@@ -3,7 +3,7 @@ One line of play in a trial: calls to the game, their recording and their trace.
 
 A line can be copied at any moment, because states never change. So a trial plays on
 from one state in several ways: with a player who left, with all but one who left, with
-newcomers, and with nobody who acts.
+newcomers, and with nobody who acts. What all of them find is added to one `Trial`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 import attrs
 import msgspec
+from msgspec import Struct
 
 from vinom.base.model import MatchEnd, MatchPlan, SeatPlan
 from vinom.errors import Misconfigured, Refused, Rejected
@@ -30,9 +31,55 @@ from vinom.play.recording import (
 )
 from vinom.play.states import StateCodec, codec_of, fingerprint, plain, state_hash
 from vinom.play.views import Views
-from vinom.tools.check.findings import Trial
 from vinom.tools.check.leaks import Search
 from vinom.tools.check.random_actions import RandomActions
+
+
+class Finding(Struct, frozen=True):
+    """
+    One thing that the author must change.
+
+    :ivar rule: "state", "pure", "fault", "ends", "left", "setup", "tick", "replay",
+        "leak" or "hash_seed".
+    :ivar message: what is wrong, for the author.
+    :ivar when: the time in the trial, and what plays it again.
+    """
+
+    rule: str
+    message: str
+    when: str = ""
+
+
+class Trial(Struct):
+    """
+    The result of one game with random actions.
+
+    :ivar findings: what the author must change.
+    :ivar notes: things worth knowing that aren't mistakes.
+    :ivar trace: one line per step, with the state's hash.
+    :ivar steps: how many there were.
+    :ivar options: the options it was played with, JSON.
+    :ivar is_cut: did its time end before it did?
+    :ivar seen: rows of the table of secrets.
+    """
+
+    findings: list[Finding] = []
+    notes: list[str] = []
+    trace: list[str] = []
+    steps: int = 0
+    options: str = "{}"
+    is_cut: bool = False
+    seen: list[tuple[str, ...]] = []
+
+    def found(self, rule: str, message: str, when: str = "") -> None:
+        """Add a finding, unless it is there already."""
+        if (rule, message) not in [(one.rule, one.message) for one in self.findings]:
+            self.findings.append(Finding(rule, message, when))
+
+    def note(self, message: str) -> None:
+        """Add a note, unless it is there already."""
+        if message not in self.notes:
+            self.notes.append(message)
 
 
 class Impure(Exception):

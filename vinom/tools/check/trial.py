@@ -23,8 +23,7 @@ from vinom.errors import Misconfigured, Refused
 from vinom.game import Chance, Game
 from vinom.play.guard import Guard, TooSlow
 from vinom.play.play import GAME_ERRORS, GameFault, table_of
-from vinom.tools.check.findings import Finding, Trial
-from vinom.tools.check.line import TRIES, Impure, Line, drawn_json
+from vinom.tools.check.line import TRIES, Finding, Impure, Line, Trial, drawn_json
 from vinom.tools.check.random_actions import RandomActions
 
 __all__ = ["Finding", "Trial", "first_disagreement", "try_game"]

@@ -26,7 +26,7 @@ from vinom.game import Game
 from vinom.play.game_loader import find_game, name_of
 from vinom.play.guard import Guard
 from vinom.play.hosting.guarding import guard_games
-from vinom.tools.check.findings import Finding, Trial
+from vinom.tools.check.line import Finding, Trial
 from vinom.tools.check.trial import try_game
 
 #: How much longer than its time a task may take before its process is killed, seconds.

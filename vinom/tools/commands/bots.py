@@ -13,8 +13,7 @@ from twisted.internet.task import deferLater
 
 from vinom.base.model import SEED_BYTES
 from vinom.base.printable import say, say_json
-from vinom.client.load.bot import Bot, Crowd, Habits
-from vinom.client.load.tally import Tally
+from vinom.client.bots import Bot, Crowd, Habits, Tally
 from vinom.client.sdk import Client
 from vinom.errors import Misconfigured
 from vinom.game import Chance

@@ -28,7 +28,7 @@ from twisted.python.failure import Failure
 import vinom
 from vinom.errors import Misconfigured, VinomError
 from vinom.net.keys.authority import Authority
-from vinom.node.asking import AdminLine, NotDone
+from vinom.tools.commands.admin import AdminLine, NotDone
 
 #: How long a program may take to listen, seconds; a busy machine takes long.
 _START_SECONDS = 60.0

@@ -17,14 +17,13 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from vinom.base.model import SEED_BYTES
+from vinom.client.bots import Bot, Crowd, Habits, Tally
 from vinom.client.line import LineLost, LobbyRefusal
-from vinom.client.load.bot import Bot, Crowd, Habits
-from vinom.client.load.tally import Tally
 from vinom.client.match import Match
 from vinom.client.sdk import Client, connect
-from vinom.client.terminal.canvas import Canvas
 from vinom.client.terminal.play import scene_of
 from vinom.client.terminal.scene import compose, headline
+from vinom.client.terminal.screen import Canvas
 from vinom.game import Chance
 from vinom.net.dtls.bad_network import Conditioner, Conditions
 from vinom.play.game_loader import find_game

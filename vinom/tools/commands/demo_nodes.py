@@ -23,15 +23,13 @@ from zope.interface import implementer
 from vinom.base.messages.catalogue import PROTOCOL
 from vinom.base.messages.lobby import Hello
 from vinom.base.model import SEED_BYTES
+from vinom.client.bots import Bot, Habits, Invitation, PartyClient, Tally
 from vinom.client.line import LineLost, LobbyRefusal
-from vinom.client.load.bot import Bot, Habits
-from vinom.client.load.parties import Invitation, PartyClient
-from vinom.client.load.tally import Tally
 from vinom.client.lobby import LobbyClient
 from vinom.client.match import Match, MatchResult
 from vinom.client.rooms import LiveRoom
 from vinom.client.sdk import Client
-from vinom.client.terminal.canvas import QUIET, Canvas, Row, Style
+from vinom.client.terminal.screen import QUIET, Canvas, Row, Style
 from vinom.game import Chance
 from vinom.games.rounds import Rematch
 from vinom.play.game_loader import find_game

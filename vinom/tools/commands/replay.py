@@ -14,9 +14,8 @@ import msgspec
 
 from vinom.base.model import MatchPlan
 from vinom.base.printable import say
-from vinom.client.terminal.canvas import Canvas
 from vinom.client.terminal.scene import Scene, compose, headline
-from vinom.client.terminal.screen import Screen, can_draw
+from vinom.client.terminal.screen import Canvas, Screen, can_draw
 from vinom.errors import Misconfigured, Unreadable
 from vinom.game import Game
 from vinom.play.game_loader import load_game, load_games

@@ -20,10 +20,10 @@ from vinom.base.settings.values import Switch
 from vinom.errors import Misconfigured
 from vinom.net.keys.files import read_file
 from vinom.net.web.guards import checked_token
-from vinom.node.asking import AdminLine, NotDone
 from vinom.node.build import check_program, find_checkers
 from vinom.node.games import all_games
 from vinom.node.settings import TABLE, Settings, gather
+from vinom.tools.commands.admin import AdminLine, NotDone
 from vinom.tools.doctor.findings import Finding, Subject, count_verdicts, summary
 from vinom.tools.doctor.gateway import examine_gateway
 from vinom.tools.doctor.machine import (
