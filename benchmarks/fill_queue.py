@@ -17,7 +17,7 @@ from twisted.internet.defer import gatherResults, maybeDeferred
 from benchmarks.crowd import GAME
 from vinom.base.model import NodeFacts, Player, QueueEntry
 from vinom.base.reactor.turns import TurnEnd
-from vinom.base.redis_address import read_store_address
+from vinom.base.settings.values import read_store_address
 from vinom.games.tictactoe import TicTacToe
 from vinom.play.choices import canonical_options
 from vinom.store.redis.client import Access, Owner, RedisClient

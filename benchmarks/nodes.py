@@ -18,7 +18,7 @@ from benchmarks.machine import Failed
 from tests.support.lobbies import REALM, Duel
 from vinom.base.model import MatchEnd, MatchPlan, Placement, Player, Rating, Ticket
 from vinom.lobby.conversation.online import Online
-from vinom.lobby.matches.join_tickets import JoinTickets
+from vinom.lobby.matches.match import JoinTickets
 from vinom.lobby.matches.service import Matches
 from vinom.lobby.matchmaking.matchmaker import Matchmaker
 from vinom.lobby.matchmaking.queues import Queues, read_tables

@@ -48,7 +48,7 @@ ADAPTERS: dict[str, str] = {
     "lobby": "conversation/conversation conversation/identity conversation/online "
     "conversation/provider matches/* matchmaking/matchmaker "
     "matchmaking/updates matchmaking/parties matchmaking/prematch "
-    "matchmaking/attendance matchmaking/ratings matchmaking/rounds "
+    "matchmaking/ratings matchmaking/rounds "
     "results/sending results/service",
     "fleet": "control/link fleet gameserver/* kubernetes/api "
     "kubernetes/fleet kubernetes/pod local/fleet "
@@ -60,7 +60,7 @@ ADAPTERS: dict[str, str] = {
     "lines/tcp lines/tls lines/websocket nodes "
     "streams/multiplex streams/sockets web/*",
     "store": "memory/* patience redis/*",
-    "base": "limits/logged logs reactor/* redis_address settings/options",
+    "base": "limits/logged logs reactor/* settings/options",
 }
 
 #: What pure code may take from Twisted: types, marks, and no machinery.

@@ -27,7 +27,7 @@ from tests.deploy.kustomized import (
     pod_template,
 )
 from tests.support.facts import FACTS
-from vinom.base.redis_address import StoreAddress
+from vinom.base.settings.values import StoreAddress
 from vinom.fleet.kubernetes.objects import GAME_SERVER, ROLE
 from vinom.fleet.kubernetes.template import PodTemplate
 from vinom.gateway.routing.rules import check_rules

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.lobby.conversation.test_identity import NOW, token, verifier
-from vinom.gateway.users import Users
+from vinom.gateway.arrivals import Users
 
 
 class UsersTests(SynchronousTestCase):

@@ -31,7 +31,7 @@ from tests.support.redis_servers import (
 )
 from vinom.base.model import NodeFacts
 from vinom.base.reactor.turns import TurnEnd
-from vinom.base.redis_address import StoreAddress, read_store_address
+from vinom.base.settings.values import StoreAddress, read_store_address
 from vinom.errors import Misconfigured, StoreUnavailable
 from vinom.store.redis.client import Access, Owner, RedisClient
 from vinom.store.redis.inspection import FoundStore, find_store, make_dial

@@ -30,7 +30,7 @@ from vinom.game import Game
 from vinom.lobby.conversation.conversation import Bounds, Conversation
 from vinom.lobby.conversation.identity import Accounts, Identity
 from vinom.lobby.conversation.online import Online
-from vinom.lobby.matches.join_tickets import JoinTickets
+from vinom.lobby.matches.match import JoinTickets
 from vinom.lobby.matches.outside import OutsideMatches
 from vinom.lobby.matches.service import Matches
 from vinom.lobby.matchmaking.matchmaker import Matchmaker

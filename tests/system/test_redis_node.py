@@ -21,7 +21,7 @@ from tests.system.test_websocket_node import Player as WebPlayer
 from vinom.base.messages.envelope import encode_request
 from vinom.base.messages.lobby import MatchFound, Queue
 from vinom.base.model import NodeFacts, Player, QueueEntry
-from vinom.base.redis_address import read_store_address
+from vinom.base.settings.values import read_store_address
 from vinom.client.line import LobbyRefusal
 from vinom.client.match import Match, MatchResult
 from vinom.client.sdk import connect

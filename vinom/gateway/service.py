@@ -20,11 +20,11 @@ from vinom.base.limits.addresses import SITE_SHARE, AddressBuckets
 from vinom.base.limits.buckets import NetworkCounts
 from vinom.base.reactor.direct import DirectReads
 from vinom.base.reactor.turns import TurnEnd, TurnWatch
-from vinom.base.redis_address import StoreAddress
+from vinom.base.settings.values import StoreAddress
 from vinom.errors import Misconfigured
 from vinom.gateway.access_log import AccessFile, AccessLog
 from vinom.gateway.admin import admin_site
-from vinom.gateway.arrivals import Limits
+from vinom.gateway.arrivals import Limits, find_users
 from vinom.gateway.backends import Backends, HealthChecks
 from vinom.gateway.dialing import (
     CHECK_SECONDS,
@@ -51,7 +51,6 @@ from vinom.gateway.routing.sources import (
 )
 from vinom.gateway.sessions import SessionIds
 from vinom.gateway.settings import GatewaySettings
-from vinom.gateway.users import find_users
 from vinom.lobby.conversation.provider import ProviderKeys
 from vinom.net.keys.files import read_file, store_login
 from vinom.net.lines.forwarded import Proxies

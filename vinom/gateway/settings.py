@@ -14,7 +14,6 @@ from typing import Any, Literal
 
 import attrs
 
-from vinom.base.redis_address import StoreAddress
 from vinom.base.settings.sources import Sources
 from vinom.base.settings.values import (
     Bounded,
@@ -24,6 +23,7 @@ from vinom.base.settings.values import (
     PathName,
     Row,
     SocketPath,
+    StoreAddress,
     StoreUrl,
     Text,
     log_format_option,

@@ -57,7 +57,7 @@ from vinom.fleet.port_ring import GamePorts, PortRing, RelayedPorts
 from vinom.fleet.records import Records, ServerRecords
 from vinom.fleet.server import FleetSettings, Program
 from vinom.game import Game
-from vinom.lobby.conversation.conversation import Bounds
+from vinom.lobby.conversation.conversation import Bounds, NodeConversation
 from vinom.lobby.conversation.identity import (
     Accounts,
     Identity,
@@ -66,8 +66,7 @@ from vinom.lobby.conversation.identity import (
 )
 from vinom.lobby.conversation.online import Online
 from vinom.lobby.conversation.provider import HttpsDocument, ProviderKeys, keys_of_file
-from vinom.lobby.conversation.visitors import NodeConversation
-from vinom.lobby.matches.join_tickets import JoinTickets
+from vinom.lobby.matches.match import JoinTickets
 from vinom.lobby.matches.service import Matches
 from vinom.lobby.matchmaking.matchmaker import Matchmaker
 from vinom.lobby.matchmaking.parties import Parties, PartyBounds

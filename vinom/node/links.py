@@ -364,7 +364,7 @@ class NodeLinks(Service):
 
 
 class Answers:
-    """Answer what other nodes ask: `vinom.lobby.conversation.visitors.Answer`."""
+    """Answer what other nodes ask: `vinom.lobby.conversation.conversation.Answer`."""
 
     _log = Logger()
 

@@ -18,7 +18,7 @@ from twisted.web.resource import Resource
 
 from vinom.base.limits.buckets import is_loopback
 from vinom.base.limits.logged import BoundedLog
-from vinom.base.redis_address import StoreAddress
+from vinom.base.settings.values import StoreAddress
 from vinom.base.wall.enclosure import missing
 from vinom.base.wall.kernel import hide_memory
 from vinom.errors import Misconfigured

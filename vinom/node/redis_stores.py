@@ -13,7 +13,7 @@ from vinom.base.reactor.direct import DirectReads
 from vinom.base.reactor.figures import CALL_BOUNDS, Histogram
 from vinom.base.reactor.steady import time_of_day
 from vinom.base.reactor.turns import TurnEnd
-from vinom.base.redis_address import StoreAddress
+from vinom.base.settings.values import StoreAddress
 from vinom.errors import StoreUnavailable
 from vinom.net.keys.files import store_login
 from vinom.node.settings import Settings

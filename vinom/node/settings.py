@@ -20,7 +20,6 @@ import attrs
 
 from vinom.base.limits.origins import OriginRule
 from vinom.base.messages.lobby import MOST_REGIONS
-from vinom.base.redis_address import StoreAddress
 from vinom.base.settings.named import JsonTable
 from vinom.base.settings.sources import Sources
 from vinom.base.settings.values import (
@@ -41,6 +40,7 @@ from vinom.base.settings.values import (
     PortRange,
     RegionUrl,
     Row,
+    StoreAddress,
     StoreUrl,
     Switch,
     Text,

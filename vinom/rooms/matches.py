@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from vinom.base.limits.load import busy
+from vinom.base.limits.pressure import busy
 from vinom.base.messages.rooms import (
     ListRooms,
     RoomFacts,
@@ -37,7 +37,7 @@ from vinom.rooms.seating import DialedSeat, Member
 #: anybody, and then it is listed as well.
 Watching = Literal["none", "by_id", "listed"]
 
-#: How `vinom.lobby.matches.join_tickets` names matches; no other room may have such a
+#: How `vinom.lobby.matches.match` names matches; no other room may have such a
 #: name.
 _MATCH_ID = re.compile(r"[a-z2-7]{26}")
 

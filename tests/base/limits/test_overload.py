@@ -1,4 +1,4 @@
-"""Tests of vinom.base.limits.load: when nobody new should come."""
+"""Tests of vinom.base.limits.pressure: when nobody new should come."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from vinom.base.limits.load import Overload
+from vinom.base.limits.pressure import Overload
 
 
 class OverloadTests(SynchronousTestCase):

@@ -11,7 +11,7 @@ from tests.base.reactor.test_turns import epoll
 from tests.support.game_net import BadReactor, GameNet
 from tests.support.games import Quiet, Say, Tale, Ticking
 from tests.support.logged import watch_log
-from vinom.base.limits.load import Overload
+from vinom.base.limits.pressure import Overload
 from vinom.base.model import MatchPlan, SeatPlan
 from vinom.base.reactor.turns import TurnWatch
 from vinom.fleet.control.messages import OpenRoom, RelaySeat, RelayState

@@ -16,7 +16,7 @@ from tests.support.redis_servers import (
     until,
 )
 from vinom.base.reactor.turns import TurnEnd
-from vinom.base.redis_address import read_store_address
+from vinom.base.settings.values import read_store_address
 from vinom.gateway.routing.router import Router
 from vinom.gateway.routing.sources import RedisRules, Routes, redis_source
 from vinom.store.redis.client import Owner

@@ -18,7 +18,7 @@ from twisted.web.server import Site
 from tests.fleet.test_cluster import CONFIG
 from tests.support.certificates import authority
 from tests.support.redis_servers import RedisServer, redis_for
-from vinom.base.redis_address import read_store_address
+from vinom.base.settings.values import read_store_address
 from vinom.node.settings import Settings, gather
 from vinom.tools.doctor.findings import Finding
 from vinom.tools.doctor.outside import examine_cluster, examine_receiver, examine_store

@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 
 from twisted.logger import Logger
 
-from vinom.base.limits.load import Overload, busy
 from vinom.base.limits.logged import BoundedLog
+from vinom.base.limits.pressure import Overload, busy
 from vinom.base.reactor.alarm import Alarm
 from vinom.base.reactor.steady import time_of_day
 from vinom.base.reactor.turns import TurnWatch

@@ -20,7 +20,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from vinom.base.limits.load import busy
+from vinom.base.limits.pressure import busy
 from vinom.base.model import MatchEnd, MatchPlan, Placement, SeatPlan
 from vinom.errors import Code, Refused
 from vinom.fleet.control.messages import (

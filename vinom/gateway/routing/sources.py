@@ -21,8 +21,8 @@ from twisted.python.failure import Failure
 from vinom.base.reactor.alarm import Timer
 from vinom.base.reactor.turns import TurnEnd
 from vinom.base.reactor.waits import Repeating
-from vinom.base.redis_address import StoreAddress
 from vinom.base.settings.sources import not_toml
+from vinom.base.settings.values import StoreAddress
 from vinom.errors import Misconfigured, StoreUnavailable
 from vinom.gateway.routing.router import Router
 from vinom.gateway.routing.rules import (

@@ -55,8 +55,7 @@ from vinom.errors import (
 from vinom.fleet.interfaces import IMatchWatch
 from vinom.game import Game
 from vinom.lobby.conversation.online import Online
-from vinom.lobby.matches.join_tickets import JoinTickets, seat_names
-from vinom.lobby.matches.match import Match
+from vinom.lobby.matches.match import JoinTickets, Match, seat_names
 from vinom.play.seats import seat_of
 from vinom.store.interfaces import ILobbyStore, IPlayerStore
 from vinom.store.patience import patiently

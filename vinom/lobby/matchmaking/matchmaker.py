@@ -34,9 +34,8 @@ from vinom.base.reactor.figures import WAIT_BOUNDS, Histogram
 from vinom.errors import Code, Refused, StoreUnavailable
 from vinom.fleet.interfaces import IMatchWatch
 from vinom.game import Game
-from vinom.lobby.conversation.online import Online
+from vinom.lobby.conversation.online import Attendance, Online
 from vinom.lobby.matches.service import Matches, seat_plans
-from vinom.lobby.matchmaking.attendance import Attendance
 from vinom.lobby.matchmaking.prematch import Prematches
 from vinom.lobby.matchmaking.queues import Queue, Queues
 from vinom.lobby.matchmaking.ratings import Ratings

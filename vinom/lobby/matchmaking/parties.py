@@ -52,8 +52,7 @@ from vinom.base.model import (
     Whereabouts,
 )
 from vinom.errors import Code, Refused, StoreUnavailable
-from vinom.lobby.conversation.online import Online
-from vinom.lobby.matchmaking.attendance import Attendance
+from vinom.lobby.conversation.online import Attendance, Online
 from vinom.lobby.matchmaking.matchmaker import Matchmaker
 from vinom.lobby.matchmaking.party import (
     PartyInputs,

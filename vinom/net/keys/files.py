@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from vinom.base.redis_address import StoreAddress
+from vinom.base.settings.values import StoreAddress
 from vinom.errors import Misconfigured
 
 PrivateKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey

@@ -24,7 +24,7 @@ from twisted.internet.ssl import (
 )
 from twisted.internet.threads import deferToThreadPool
 
-from vinom.base.redis_address import StoreAddress
+from vinom.base.settings.values import StoreAddress
 from vinom.errors import Misconfigured, StoreUnavailable
 from vinom.store.redis.client import Dial
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 from twisted.internet.task import Clock
 
-from vinom.base.redis_address import StoreAddress
+from vinom.base.settings.values import StoreAddress
 from vinom.errors import Misconfigured, StoreUnavailable
+from vinom.gateway.arrivals import find_users
 from vinom.gateway.routing.router import Router
 from vinom.gateway.routing.rules import Endpoint
 from vinom.gateway.routing.sources import UNREACHABLE, Routes
 from vinom.gateway.settings import SOURCES, GatewaySettings
-from vinom.gateway.users import find_users
 from vinom.net.keys.files import store_login
 from vinom.store.redis.inspection import find_store
 from vinom.tools.doctor.findings import Finding, Subject

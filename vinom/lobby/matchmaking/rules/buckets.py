@@ -17,7 +17,6 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from vinom.base.model import QueueEntry
-from vinom.lobby.matchmaking.rules.filling import Pool
 from vinom.lobby.matchmaking.rules.nearby import Nearby
 from vinom.lobby.matchmaking.rules.rating import strength
 from vinom.lobby.matchmaking.rules.rule import (
@@ -28,7 +27,7 @@ from vinom.lobby.matchmaking.rules.rule import (
     Shape,
     Steps,
 )
-from vinom.lobby.matchmaking.rules.sides import Sides, have_met
+from vinom.lobby.matchmaking.rules.sides import Pool, Sides, have_met
 
 #: Entries of one slice of work.
 _SLICE = 128

@@ -14,7 +14,6 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from vinom.base.model import QueueEntry, Waiting
-from vinom.lobby.matchmaking.rules.filling import Pool
 from vinom.lobby.matchmaking.rules.rule import (
     Explanation,
     Finding,
@@ -22,7 +21,7 @@ from vinom.lobby.matchmaking.rules.rule import (
     Rule,
     Shape,
 )
-from vinom.lobby.matchmaking.rules.sides import Sides
+from vinom.lobby.matchmaking.rules.sides import Pool, Sides
 
 #: Entries of one slice of work.
 _SLICE = 256

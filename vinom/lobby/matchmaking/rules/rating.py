@@ -17,7 +17,6 @@ import attrs
 from msgspec import Meta, Struct
 
 from vinom.base.model import QueueEntry
-from vinom.lobby.matchmaking.rules.filling import Pool
 from vinom.lobby.matchmaking.rules.nearby import Nearby
 from vinom.lobby.matchmaking.rules.rule import (
     Explanation,
@@ -27,7 +26,7 @@ from vinom.lobby.matchmaking.rules.rule import (
     Shape,
     Steps,
 )
-from vinom.lobby.matchmaking.rules.sides import Sides, have_met
+from vinom.lobby.matchmaking.rules.sides import Pool, Sides, have_met
 
 #: Strengths that differ by less than one of these parts of a point count as equal.
 _PARTS = 16
