@@ -96,7 +96,7 @@ class RoomsTests(MachinesCase):
     async def join(self, at: Reaching, name: str, room_id: str) -> LiveRoom:
         """Sit down in a room, at a node."""
         lobby = LobbyClient(reactor, at, Hello(protocol=1, name=name))  # type: ignore[arg-type]
-        player = PlayerRooms(reactor, lobby)  # type: ignore[arg-type]
+        player = PlayerRooms(lobby.shared)
         self.players.append(player)
         room = await player.join(JoinRoom(TicTacToe.name, room_id))
         seen: list[int] = []
