@@ -548,7 +548,7 @@ class NodeFacts:
     :ivar players: how many have a line to it.
     :ivar rooms: how many rooms and matches it hosts.
     :ivar token_keys: public keys of its connect tokens by id, PEM.
-    :ivar process: of its machine: see `vinom.fleet.local.fleet.this_process`.
+    :ivar process: of its machine: see `vinom.fleet.local.process.this_process`.
     """
 
     node_id: str
