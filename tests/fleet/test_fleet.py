@@ -183,34 +183,6 @@ class PlacingTests(SynchronousTestCase):
         self.assertEqual(world.fleet.status().servers["warm"], 2)
         self.assertEqual(world.fleet.status().servers["listening"], 1)
 
-    def test_ports_are_bound_ahead(self):
-        """
-        A match starts on a game server that players can reach already. One keeps no
-        port, for it may take the place of one that dies; and half of them stay free.
-        """
-        world = FleetWorld(warm=4, ports=4)
-        self.assertEqual(world.counts(), (2, 2, 0))
-        bound = [fake for fake in world.supply.started if fake.port is not None]
-        world.place("m1")
-        self.assertIs(world.supply.hosting("m1"), bound[0])
-        self.assertEqual(world.fleet.status().servers["listening"], 1)
-        world = FleetWorld(warm=1)
-        self.assertEqual(world.counts(), (4, 0, 0))
-
-    def test_bound_with_old_keys(self):
-        """
-        One that waits with a port makes room for another when the authority changes;
-        one with a match stays.
-        """
-        world = FleetWorld(warm=3, ports=9)
-        playing = world.host("m1")
-        world.refill()
-        waiting = [fake for fake in world.supply.alive if fake.port is not None]
-        world.fleet.renew_certificates()
-        world.wait(1)
-        self.assertEqual([fake for fake in waiting if fake.is_alive], [playing])
-        self.assertEqual(world.counts(), (6, 3, 0))
-
     def test_placed_before_the_pool_is_refilled(self):
         """
         Of matches that start at the same moment none waits while others are started in

@@ -288,8 +288,9 @@ class MemorySupply:
     def release(self, server_id: str) -> None:
         self.started = [s for s in self.started if s.server_id != server_id]
 
-    def addresses(self) -> Addresses:
-        return self.ports.counts()
+    @property
+    def addresses(self) -> Callable[[], Addresses]:
+        return self.ports.counts
 
     def free(self, where: ServerAddress) -> None:
         self.ports.free(where)

@@ -72,7 +72,6 @@ class MetricsTests(TestCase):
             self,
             "--game=tests.support.quick:QuickMaze",
             f"--ports={first}-{last}",
-            "--warm=1",
             # All four in one match, however slowly they come.
             "--fill-seconds=60",
             "--join-seconds=60",

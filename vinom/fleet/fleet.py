@@ -102,7 +102,8 @@ class Continuity:
 
     def rescue(self, match: RunningMatch, end: MatchEnd) -> bool:
         """Go on, from its copy, with a match about which nothing is known here."""
-        if match.copy is None or self._fleet.is_stopping:
+        # Of one that began here nothing is in the store.
+        if match.copy is None or match.copy.fence or self._fleet.is_stopping:
             return False
         self._fleet.matches[match.match_id] = match
         work = self._go_on_from_copy(match, match.copy, end)
@@ -139,7 +140,7 @@ class Continuity:
         :param watch: receives what happens to it.
         """
         match = self._fleet.matches.get(stored.record.plan.match_id)
-        if match is None:
+        if match is None or match.server is not None or match.is_withdrawn:
             match = self._adopted(stored.record, watch)
             self._fleet.matches[match.match_id] = match
         match.watch = watch
@@ -225,7 +226,7 @@ class Fleet(Service):
         """
         self._means, self._clock, self._now = means, means.clock, means.now
         self.matches: dict[str, RunningMatch] = {}
-        self._tally, self._supply = Tally(), common.supply
+        self._tally = Tally()
         self._common = Pool(common, means, self)
         self._own = {name: Pool(one, means, self) for name, one in (own or {}).items()}
         self._pools = (self._common, *self._own.values())
@@ -292,7 +293,7 @@ class Fleet(Service):
         match = RunningMatch.make(pool.means, plan, watch, tickets, hosts)
         placed = match.placed = Deferred(lambda _: pool.withdraw(match))
         match.relay, match.is_own = relay, relay is not None
-        if relay is None:
+        if relay is None and pool is self._common:
             match.copy = self.continuity.copy_of(plan.match_id, fence=1)
         self.matches[plan.match_id] = match
         pool.add(match)
@@ -399,12 +400,14 @@ class Fleet(Service):
 
     def status(self) -> FleetStatus:
         """Count everything; all programs share the addresses."""
-        addresses, matches = self._supply.addresses(), self.matches.values()
+        addresses, matches = self._common.supply.addresses(), self.matches.values()
+        idle = sum(one.servers.idle for one in self._sharing(self._common))
         stages = sum((Counter(p.servers.by_stage()) for p in self._pools), Counter())
         return FleetStatus(
             servers={stage: stages[stage] for stage in self._common.servers.by_stage()},
-            ports_free=addresses.free,
-            ports_bound=addresses.bound,
+            # Matches can have those of idle ones.
+            ports_free=addresses.free + idle,
+            ports_bound=addresses.bound - idle,
             ports_quarantined=addresses.quarantined,
             waiting=sum(len(pool.waiting) for pool in self._pools),
             rooms=sum(one.server is not None for one in matches),
@@ -415,7 +418,9 @@ class Fleet(Service):
             old_copies=sum(one.copy is not None and one.copy.is_old for one in matches),
             is_draining=self.is_draining,
             game_servers={one.server_id: one.describe() for one in self._servers()},
-            ready=all(pool.servers.ready(addresses.free) for pool in self._pools),
+            ready=any(
+                one.servers.ready(one.supply.addresses().free) for one in self._pools
+            ),
             problem=self.problem,
         )
 
@@ -473,13 +478,17 @@ class Fleet(Service):
 
     # What pools report (`vinom.fleet.pool.PoolWatch`).
 
-    @property
-    def may_bind_ahead(self) -> bool:
-        ports = self._supply.addresses()
+    def may_bind_ahead(self, pool: Pool) -> bool:
+        ports, pools = pool.supply.addresses(), self._sharing(pool)
         most = (ports.free + ports.bound + ports.quarantined) // 2
-        ahead = sum(pool.servers.ahead for pool in self._pools)
-        is_wanted = any(pool.waiting for pool in self._pools)
+        ahead = sum(one.servers.ahead for one in pools)
+        is_wanted = any(one.is_short for one in pools)
         return ports.free > 0 and ahead < most and not is_wanted
+
+    def _sharing(self, pool: Pool) -> list[Pool]:
+        """Which pools have the same addresses?"""
+        shared = pool.supply.addresses
+        return [one for one in self._pools if one.supply.addresses == shared]
 
     def server_gone(self, server: ServerProcess) -> None:
         self._tally.retire(server.figures)
@@ -504,13 +513,16 @@ class Fleet(Service):
 
     def _share_ports(self) -> None:
         """Ports that one program leaves are for matches of the others that wait."""
-        if any(pool.waiting for pool in self._pools):
-            for pool in self._pools:
-                idle = pool.servers.any_idle()
-                if self._supply.addresses().free:
-                    pool.pump()
-                elif idle is not None and not pool.waiting:
+        for short in [pool for pool in self._pools if pool.is_short]:
+            pools = self._sharing(short)
+            short.pump()
+            missing = len(short.waiting) - short.supply.addresses().free
+            missing -= sum(one.servers.by_stage()["leaving"] for one in pools)
+            for pool in pools:
+                idle = None if pool.is_short else pool.servers.any_idle()
+                if missing > 0 and idle is not None:
                     idle.leave()
+                    missing -= 1
 
     def arrived(self, ready: Ready, link: ControlLink) -> ServerProcess | None:
         """

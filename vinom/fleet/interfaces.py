@@ -140,7 +140,11 @@ class IFleet(Interface):
         """Let go of a game server that plays on; `close` does not end it."""
 
     def addresses() -> Addresses:
-        """Count the addresses; while none is free, no game server is `wanted`."""
+        """
+        Count the addresses; while none is free, no game server is `wanted`.
+
+        The same function in fleets whose addresses are the same.
+        """
 
     def stop(server_id: str, kill: bool = False) -> None:
         """Ask it to end (SIGTERM), or kill it (SIGKILL). Unknown ids are ignored."""

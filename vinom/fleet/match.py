@@ -465,14 +465,16 @@ class RunningMatch:
         """Begin on a game server."""
         self.attempts += 1
         self._order(server, OpenRoom(self.plan, (), self.is_own))
+        self._order_again()
 
     def resume(self, server: Host) -> None:
         """Go on on a game server."""
         kept, forgotten = self.kept, 0
+        self._went_back = kept.copied_at is not None
         self.ends_by = self.means.now() + self.left
         if kept.copied_at is not None:
             age = max(0.0, self.means.clock.seconds() - kept.copied_at)
-            self._went_back, forgotten = True, FORGOTTEN + round(1000 * age)
+            forgotten = FORGOTTEN + round(1000 * age)
         order = OpenRoom(
             self.plan,
             (),

@@ -99,6 +99,8 @@ class Roster:
 
     def remove(self, server: ServerProcess) -> None:
         """Remove a game server that is gone."""
+        self._idle.pop(server.server_id, None)
+        self._with_room.pop(server.server_id, None)
         del self._servers[server.server_id]
         del self._at[server.stage][server.server_id]
 
@@ -135,9 +137,19 @@ class Roster:
         return len(self._at["warm"])
 
     @property
+    def idle(self) -> int:
+        """Count those that have a port, and had no match."""
+        return len(self._idle)
+
+    @property
     def ahead(self) -> int:
         """Count those that have a port, or bind one, and no match."""
         return len(self._idle) + len(self._at["binding"])
+
+    @property
+    def is_busy(self) -> bool:
+        """Does any start, or end, so that another one may come soon?"""
+        return any(self._at[stage] for stage in ("starting", "binding", "leaving"))
 
     def ready(self, free: int) -> bool:
         """Could a match get a game server at once, if so many addresses are free?"""
@@ -156,8 +168,7 @@ class Roster:
 class PoolWatch(Protocol):
     """What a `Pool` calls: `vinom.fleet.fleet.Fleet`."""
 
-    @property
-    def may_bind_ahead(self) -> bool:
+    def may_bind_ahead(self, pool: Pool) -> bool:
         """May one more game server bind a port while no match needs it?"""
 
     def server_gone(self, server: ServerProcess) -> None:
@@ -200,6 +211,7 @@ class Pool:
     """
     Keep warm game servers of one program, give matches to them in order, and watch all.
 
+    :ivar supply: of its game servers, and of their addresses.
     :ivar servers: all of them.
     :ivar waiting: matches that have no game server yet.
     :ivar means: of its matches.
@@ -216,7 +228,7 @@ class Pool:
         :param means: what it needs besides.
         :param watch: called with what happens.
         """
-        self._program, self._supply = program, program.supply
+        self._program, self.supply = program, program.supply
         self._settings, self._means, self._watch = program.settings, means, watch
         self._clock, self._now = means.clock, means.now
         self.means = MatchMeans(
@@ -259,7 +271,7 @@ class Pool:
         takeovers, self._takeovers = self._takeovers, deque()
         for takeover in takeovers:
             if takeover.label or not leaves_matches:
-                takeover.end("shutdown", self._supply)
+                takeover.end("shutdown", self.supply)
         if self.servers:
             emptied: Deferred[None] = Deferred()
             emptied.addTimeout(
@@ -277,7 +289,7 @@ class Pool:
                 emptied.callback(None)
             await emptied
             self._emptied = None
-        await self._supply.close()
+        await self.supply.close()
         for server in self.servers:
             # Its process is gone; what its link still held is lost.
             server.cut()
@@ -287,6 +299,9 @@ class Pool:
         """Check, each second, what is late."""
         for server in self.servers:
             server.tick()
+        outdated = next((one for one in self.servers if one.is_outdated), None)
+        if outdated is not None and not self.servers.is_busy:
+            outdated.leave()
         self._end_late()
         self.pump()
         if self.waiting and self.problem:
@@ -322,7 +337,13 @@ class Pool:
     def has_address(self) -> bool:
         """Is there an address for one more match?"""
         coming = sum(one.where is None for one in self._takeovers)
-        return self._supply.addresses().free > coming + len(self.waiting)
+        free = self.supply.addresses().free + self.servers.idle
+        return free > coming + len(self.waiting)
+
+    @property
+    def is_short(self) -> bool:
+        """Do matches wait for a game server?"""
+        return bool(self.waiting or self._takeovers)
 
     def _over(self, match: RunningMatch) -> None:
         self.waiting.over(match.match_id)
@@ -341,7 +362,7 @@ class Pool:
                         match_id=match.match_id,
                     )
                 why = "no game process could be started to go on with it"
-                takeover.end("lost", self._supply, why)
+                takeover.end("lost", self.supply, why)
 
     def _place_again(self, match: RunningMatch) -> None:
         self.waiting.over(match.match_id)
@@ -372,7 +393,7 @@ class Pool:
                 "{count} matches wait for others to end: {why}",
                 count=len(self.waiting),
                 why=f"there are {self._settings.policy.most} game servers (max_servers)"
-                if self._supply.addresses().free
+                if self.supply.addresses().free
                 else "all ports are in use: set more ports",
             )
         for match in tuple(self.waiting):
@@ -432,8 +453,8 @@ class Pool:
     @property
     def problem(self) -> str:
         """Why no game server can be started; empty if they can, as far as is known."""
-        ports = self._supply.addresses()
-        known: str = self._supply.problem
+        ports = self.supply.addresses()
+        known: str = self.supply.problem
         if known:
             return known
         if self._last_end and self._pacing.has_failed_again:
@@ -508,14 +529,24 @@ class Pool:
                 self._give_places()
                 self._bind_ahead()
                 self._resize()
+                idle = self.servers.any_idle()
+                if self._takeovers and idle is not None and not self.servers.is_busy:
+                    # No other one can be had. Players learn its address.
+                    idle.take_over(self._takeovers.popleft())
+                    self.servers.used(idle)
         finally:
             self._is_pumping = False
         self._watch.settled()
 
     def _assign_takeovers(self) -> None:
         """Have warm game servers go on with the matches of those that are gone."""
-        while self._takeovers and (successor := self.servers.any("warm")) is not None:
-            if self._takeovers[0].where is None and not self._supply.addresses().free:
+        while self._takeovers:
+            is_free = self._takeovers[0].where is None
+            idle = self.servers.any_idle() if is_free else None
+            successor = idle or self.servers.any("warm")
+            if successor is None:
+                return
+            if is_free and idle is None and not self.supply.addresses().free:
                 # Those with an address of their own need not wait for others to end.
                 self._takeovers.rotate(-1)
                 if not any(one.where for one in self._takeovers):
@@ -523,6 +554,7 @@ class Pool:
                 continue
             self._refilling.taken(self._now())
             successor.take_over(self._takeovers.popleft())
+            self.servers.used(successor)
 
     def _give_places(self) -> None:
         while self.waiting:
@@ -531,7 +563,7 @@ class Pool:
                 if self.servers.coming >= len(self.waiting):
                     return
                 warm = self.servers.any("warm")
-                if warm is not None and self._supply.addresses().free:
+                if warm is not None and self.supply.addresses().free:
                     self._refilling.taken(self._now())
                     warm.need()
                     continue
@@ -546,11 +578,17 @@ class Pool:
         """
         Have those that wait for a match bind a port, while nobody waits for them.
 
-        One does not: it could take the place of one that dies, at that one's port.
+        Half of them do not: they could take the places of those that die, at their
+        ports.
         """
-        while self.servers.unbound > 1 and self._watch.may_bind_ahead:
-            warm = self.servers.any("warm")
-            assert warm is not None
+        kept = max(1, -(-self._settings.policy.warm // 2))
+        while (
+            self._program.binds_ahead
+            and self.servers.unbound > kept
+            and (warm := self.servers.any("warm")) is not None
+            and warm.can_bind
+            and self._watch.may_bind_ahead(self)
+        ):
             warm.need()
 
     def _resize(self) -> None:
@@ -597,6 +635,6 @@ class Pool:
             total=sum(stages.values()),
             waiting=max(0, len(self.waiting) - coming)
             + len(self._takeovers) * per_process,
-            addresses=self._supply.addresses().free
+            addresses=self.supply.addresses().free
             + sum(one.where is not None for one in self._takeovers),
         )

@@ -91,12 +91,14 @@ class Program:
     :ivar files: what matches write; ``None``: game servers open their own files.
     :ivar records: where game servers with matches are written down; ``None``: no later
         node finds them.
+    :ivar binds_ahead: do some bind a port before a match needs them?
     """
 
     supply: IFleet
     settings: FleetSettings
     files: Recordings | None = None
     records: Records | None = None
+    binds_ahead: bool = True
 
 
 @attrs.frozen
@@ -172,13 +174,10 @@ class Credentials:
 
     :ivar issued: its certificate and key.
     :ivar anchor: the certificate that players verify it with, PEM.
-    :ivar renew_at: when a game server that still waits for a match gets others, seconds
-        on the fleet's clock.
     """
 
     issued: Issued = attrs.field(repr=False)
     anchor: bytes
-    renew_at: float
 
 
 @attrs.frozen
@@ -242,6 +241,7 @@ class ServerProcess:
     :ivar has_listened: players have been able to reach it.
     :ivar end: how its process ended, or why it was not started; empty before.
     :ivar was_asked_to_leave: its exit is not a failure.
+    :ivar is_outdated: it waits for a match with a certificate that others replace.
     :ivar label: by which players' clients verify it: its id, or that of the game
         server whose matches it has.
     :ivar takeover: what it is about to take over.
@@ -272,6 +272,7 @@ class ServerProcess:
         self.figures: dict[str, float] = {}
         self.cookie_keys: tuple[CookieKeyReport, ...] = ()
         self.is_overloaded = self.has_listened = self.was_asked_to_leave = False
+        self.is_outdated = False
         self.has_dialed, self.end = False, ""
         self.rooms = HostedMatches(settings.policy.rooms_per_process)
         self._supply, self._issuer, self._realm = program.supply, issuer, settings.realm
@@ -293,6 +294,7 @@ class ServerProcess:
         self._anchor = b""
         # For `Bind`; renewed until players can reach it.
         self._credentials: Credentials | None = None
+        self._renew_at = inf
         self._token_keys: dict[str, bytes] = {}
         # How often it was sent others, and who waits until it accepts them.
         self._keys_sent, self._untaken = 0, dict[int, Deferred[None]]()
@@ -307,7 +309,7 @@ class ServerProcess:
     def describe(self) -> ServerStatus:
         """Describe it to an operator."""
         return ServerStatus(
-            stage=self.stage,
+            stage="warm" if self._is_idle else self.stage,
             pid=self._pid,
             port=self._port,
             matches=self.rooms.match_ids,
@@ -389,9 +391,12 @@ class ServerProcess:
     def take_over(self, takeover: Takeover) -> None:
         """Go on, once players can reach it, with matches of one that is gone."""
         self.takeover = takeover
+        self.rooms.spare = max(0, self.rooms.spare - len(takeover.matches))
+        if self.stage == "listening":
+            self._go_on()
+            return
         if takeover.label:
             self.label, self._credentials = takeover.label, takeover.credentials
-        self.rooms.spare = max(0, self.rooms.spare - len(takeover.matches))
         self.need()
 
     def move(self, readable: Readable) -> str:
@@ -458,6 +463,15 @@ class ServerProcess:
             # It was kept, and nobody needs it.
             self._supply.free(where)
         return begin, None
+
+    @property
+    def _is_idle(self) -> bool:
+        return self.stage == "listening" and not self.rooms.were_used
+
+    @property
+    def can_bind(self) -> bool:
+        """Has it what it needs besides an address?"""
+        return not self._has_udp or self._credentials is not None
 
     def need(self) -> None:
         """A match needs it: get it an address."""
@@ -722,8 +736,7 @@ class ServerProcess:
             self._beat()
         elif self.stage == "away":
             self._call()
-        credentials = self._credentials
-        if credentials is not None and now >= credentials.renew_at:
+        if now >= self._renew_at:
             self.renew_certificate()
         for match in self.rooms if self.stage == "listening" else ():
             if match.is_stuck():
@@ -751,17 +764,18 @@ class ServerProcess:
         Make the certificate that it will serve players with; not if it does now.
 
         If the authority cannot sign, it keeps the one that it has. One that has bound
-        a port with it, and had no match, ends: others take its place.
+        a port with it, and had no match, is outdated.
         """
-        if not self._has_udp or self.takeover is not None:
-            return
-        if not self.has_listened:
+        if self._has_udp and not self.has_listened and self.takeover is None:
             self._issue()
-        elif self.stage == "listening" and not self.rooms.were_used:
-            self.leave()
+        elif self._has_udp and self._is_idle:
+            # With the one that it has it may be followed by another one.
+            serving, self._credentials = self._credentials, None
+            self._issue()
+            self.is_outdated = self._credentials is not None
+            self._credentials = serving
 
     def _issue(self) -> None:
-        renew_at = self._now() + RENEWAL_SECONDS
         try:
             issued = self._issuer.issue(self.label)
         except Misconfigured as error:
@@ -770,10 +784,9 @@ class ServerProcess:
                 server=self.server_id,
                 why=str(error),
             )
-            if self._credentials is not None:
-                self._credentials = attrs.evolve(self._credentials, renew_at=renew_at)
         else:
-            self._credentials = Credentials(issued, self._issuer.anchor, renew_at)
+            self._credentials = Credentials(issued, self._issuer.anchor)
+        self._renew_at = self._now() + RENEWAL_SECONDS
 
     def trust(self, token_keys: dict[str, bytes]) -> Deferred[None]:
         """
@@ -824,16 +837,21 @@ class ServerProcess:
         if self.stage != "binding":
             return  # It is leaving already.
         self._where, self.has_listened = where, True
-        if self.takeover is not None:
-            takeover, self.takeover = self.takeover, None
-            if takeover.where is not None and takeover.where != where:
-                self._supply.free(takeover.where)
-            self._watch.took_over(takeover)
-            for match in takeover.matches:
-                self._host(match)
-                match.resume(self)
-            self._supply.plays(self.server_id, self.rooms.match_ids)
+        self._go_on()
         self._do(self._life.reached)
+
+    def _go_on(self) -> None:
+        """Go on with what it is to take over."""
+        takeover, self.takeover = self.takeover, None
+        if takeover is None:
+            return
+        if takeover.where is not None and takeover.where != self._where:
+            self._supply.free(takeover.where)
+        self._watch.took_over(takeover)
+        for match in takeover.matches:
+            self._host(match)
+            match.resume(self)
+        self._supply.plays(self.server_id, self.rooms.match_ids)
 
     def _not_started(self, failure: Failure) -> None:
         if self._has_ended:

@@ -530,7 +530,14 @@ def build_fleet(base: Base, control_socket: Path | None) -> FleetParts:
             timeouts,
             Reader(base.games).why_not,
         ),
-        Program(processes, fleet_settings(settings), base.recordings, records),
+        Program(
+            processes,
+            fleet_settings(settings),
+            base.recordings,
+            records,
+            # A pod gets its port when it is made.
+            binds_ahead=isinstance(processes, LocalFleet),
+        ),
         own,
     )
     processes.arrived = fleet.arrived

@@ -109,7 +109,7 @@ class WithoutNodeTests(SynchronousTestCase):
         net = GameNet(lease=10.0)
         net.bind()
         self.cut(net)
-        net.run(ALONE_SECONDS - 0.5)
+        net.run(ALONE_SECONDS / 2)
         self.assertEqual(0, net.stopped)
         net.run(1.0)
         self.assertEqual(1, net.stopped)

@@ -29,8 +29,9 @@ from vinom.fleet.control.messages import (
 )
 from vinom.play.hosting.recordings import pieces
 
-#: How long a game server without a match runs without its node, seconds.
-ALONE_SECONDS: Final = 5.0
+#: How long a game server without a match runs without its node, seconds: the next node
+#: looks which ports are free.
+ALONE_SECONDS: Final = 0.2
 
 #: Reports that a node must get, even if it comes later.
 _KEPT = (MatchStarted, SeatChanged, RoundEnded, RoomEnded, RelayTaken)
