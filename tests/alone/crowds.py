@@ -40,7 +40,7 @@ from tests.support.redis_servers import (
 from tests.support.tapping import Balancer, Player, is_settled
 from vinom.base.messages.lobby import Hello
 from vinom.base.messages.rooms import JoinRoom
-from vinom.client.lobby import LobbyClient
+from vinom.client.lobby import LobbyClient, SharedLine
 from vinom.client.rooms import PlayerRooms
 from vinom.net.keys.authority import Authority
 from vinom.tools.commands.child_node import ChildNode, free_port
@@ -205,7 +205,7 @@ class CrowdTests(TestCase):
         """Have one more player in a room of an ``ahead`` game, who taps."""
         balancer = Balancer(self.nodes, first % NODES)
         lobby = LobbyClient(reactor, balancer, Hello(1, name=f"t{len(self.clients)}"))
-        client = PlayerRooms(lobby.shared)
+        client = PlayerRooms(SharedLine(reactor, lobby))
         self.clients.append(client)
         room = await client.join(JoinRoom(Counting.name, room_id))
         self.tappers.append(Player(room))

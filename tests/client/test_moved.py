@@ -11,7 +11,7 @@ from tests.support.lobby_lines import LobbyEndpoint
 from vinom.base.messages.catalogue import PROTOCOL
 from vinom.base.messages.lobby import Hello
 from vinom.base.messages.rooms import JoinRoom
-from vinom.client.lobby import LobbyClient
+from vinom.client.lobby import LobbyClient, SharedLine
 from vinom.client.rooms import LiveRoom, PlayerRooms
 
 
@@ -40,9 +40,9 @@ class MovedTests(TwoNodes):
             Hello(PROTOCOL, "bob"),
             timeout=5.0,
             elsewhere=elsewhere,
-            chance=lambda: 0.5,
         )
-        return PlayerRooms(lobby.shared, timeout=60.0)
+        line = SharedLine(self.nodes.clock, lobby, lambda: 0.5)
+        return PlayerRooms(line, timeout=60.0)
 
     def pass_time(self, seconds: float = 0.0) -> None:
         """Let time pass, and messages arrive."""

@@ -16,7 +16,7 @@ from vinom.base.messages.lobby import Hello, MatchFound
 from vinom.base.messages.parties import PartyInvite
 from vinom.base.model import MatchEnd
 from vinom.client.line import LobbyRefusal
-from vinom.client.lobby import LobbyClient, Offer, RoomOffered
+from vinom.client.lobby import LobbyClient, Offer, RoomOffered, SharedLine
 from vinom.client.match import Match
 from vinom.client.parties import LiveParty, PlayerParties
 from vinom.errors import Code, Refused
@@ -42,15 +42,15 @@ class PartiesCase(SynchronousTestCase):
         self.offers: list[Offer] = []
 
     def player(self, name: str) -> PlayerParties:
-        hello, clock = Hello(PROTOCOL, name), self.world.clock
-        lobby = LobbyClient(clock, self.endpoint, hello, chance=lambda: 0.0)
+        lobby = LobbyClient(self.world.clock, self.endpoint, Hello(PROTOCOL, name))
 
         def begin(found: MatchFound) -> Deferred[Any]:
             taken: Deferred[Any] = Deferred()
             taken.callback(Seat(found))
             return taken
 
-        return PlayerParties(lobby.shared, begin)
+        line = SharedLine(self.world.clock, lobby, lambda: 0.0)
+        return PlayerParties(line, begin)
 
     def pass_time(self, seconds: float = 0.0) -> None:
         self.world.clock.pump([0.0] * 8 + [0.05] * round(seconds / 0.05))

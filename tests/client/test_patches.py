@@ -13,7 +13,7 @@ from tests.support.lobby_lines import LobbyEndpoint, MemoryTcp
 from vinom.base.messages.catalogue import PROTOCOL
 from vinom.base.messages.lobby import Hello
 from vinom.base.messages.rooms import JoinRoom
-from vinom.client.lobby import LobbyClient
+from vinom.client.lobby import LobbyClient, SharedLine
 from vinom.client.rooms import LiveRoom, PlayerRooms
 
 
@@ -42,7 +42,7 @@ class PatchTests(SynchronousTestCase):
         """Have a player in the room; its line is the last one made."""
         hello = Hello(PROTOCOL, name)
         lobby = LobbyClient(self.world.clock, self.endpoint, hello, timeout=5.0)
-        player = PlayerRooms(lobby.shared, timeout=60.0)
+        player = PlayerRooms(SharedLine(self.world.clock, lobby), timeout=60.0)
         request = JoinRoom("wide", "r1")
         room: LiveRoom = self.await_(player.join(request, patches=patches))
         self.lines.append(self.endpoint.lines[-1].client)

@@ -41,9 +41,9 @@ class RoomsCase(SynchronousTestCase):
         self.endpoint = LobbyEndpoint(self.world)
 
     def line(self, name: str) -> SharedLine:
-        hello, clock = Hello(PROTOCOL, name), self.world.clock
-        lobby = LobbyClient(clock, self.endpoint, hello, 5.0, chance=lambda: 0.5)
-        return lobby.shared
+        hello = Hello(PROTOCOL, name)
+        lobby = LobbyClient(self.world.clock, self.endpoint, hello, timeout=5.0)
+        return SharedLine(self.world.clock, lobby, lambda: 0.5)
 
     def player(self, name: str) -> PlayerRooms:
         return PlayerRooms(self.line(name), timeout=60.0)
@@ -75,22 +75,18 @@ class PlayerRoomsTests(RoomsCase):
 
     def test_beside_a_party(self) -> None:
         """
-        Who plays in a room can form a party, ask for a match and where it is: all of
-        that is on one line, and comes back.
+        Who plays in a room can form a party: both are on one line, and come back.
         """
         line = self.line("ann")
         rooms, parties = PlayerRooms(line), PlayerParties(line, fail)
         room = self.await_(rooms.join(JoinRoom("pair", "r1")))
         party = self.await_(parties.create())
-        self.assertEqual((room.is_connected, len(self.endpoint.lines)), (True, 1))
-        line.lobby.whereabouts()
-        line.lobby.find_match("pair").addErrback(lambda _: None)
-        self.pass_time(1.0)
+        self.assertEqual((room.is_connected, len(self.endpoint.lines)), (True, 2))
         self.cut()
         self.pass_time(1.0)
         self.assertTrue(room.is_connected)
         self.assertFalse(room.is_over or party.is_over)
-        self.assertEqual(sum(not one.is_closed for one in self.endpoint.lines), 1)
+        self.assertEqual(len([one for one in self.endpoint.lines if one.is_closed]), 2)
 
     def test_play(self) -> None:
         """

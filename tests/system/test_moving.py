@@ -31,6 +31,7 @@ from tests.support.tapping import (
 )
 from vinom.base.messages.lobby import Hello
 from vinom.base.messages.rooms import JoinRoom
+from vinom.client.lobby import SharedLine
 from vinom.client.rooms import PlayerRooms
 from vinom.games.tictactoe import TicTacToe
 from vinom.tools.commands.admin import AdminLine
@@ -82,7 +83,7 @@ class MovingTests(TestCase):
         """Sit down in a room, through this node if possible."""
         lobby = Watched(reactor, Balancer(self.nodes, first), Hello(1, name=name))
         lobby.refused = self.refused
-        client = PlayerRooms(lobby.shared)
+        client = PlayerRooms(SharedLine(reactor, lobby))
         self.clients.append(client)
         return Player(await client.join(JoinRoom(game, room_id)))
 
@@ -174,7 +175,7 @@ class MovingTests(TestCase):
         for name in ("ann", "bob"):
             lobby = Watched(reactor, Balancer(self.nodes, 0), Hello(1, name=name))
             lobby.refused = self.refused
-            client = PlayerRooms(lobby.shared)
+            client = PlayerRooms(SharedLine(reactor, lobby))
             self.clients.append(client)
             room = await client.join(JoinRoom("counting-open"))
             players.append(Player(room))

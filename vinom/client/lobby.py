@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import count
 from random import random
@@ -98,9 +97,6 @@ def accept(found: Offer) -> None:
     found.accept()
 
 
-#: What the lobby says of a player without being asked, of which the latest counts.
-_NEWS = (QueueStatus, MatchFound, MatchEnded, RoomFound, PrematchFound)
-
 #: Makes what connects to the lobby at a host and port, as to the first one.
 Elsewhere = Callable[[str, int], IStreamClientEndpoint]
 #: Measures echoes, milliseconds by region: `vinom.client.sdk.measure_echoes`.
@@ -144,7 +140,10 @@ class RoomOffered(VinomError):
 
 class LobbyClient:
     """
-    Be one player in the lobby, over as many lines as it takes, one at a time.
+    Be one player in the lobby, over as many lines as it takes.
+
+    The lobby closes a player's line when it has found a match, so a line is opened
+    whenever there is something to ask.
 
     :param clock: measures and schedules time; the reactor.
     :param endpoint: where the lobby is.
@@ -154,7 +153,6 @@ class LobbyClient:
     :param elsewhere: reaches other nodes, to be sent to those of our rooms.
     :param chance: gives numbers from 0 to 1, which lengthen the pauses between
         attempts: clients that lost the lobby together must not return together.
-    :ivar shared: the player's line.
     """
 
     def __init__(
@@ -173,8 +171,11 @@ class LobbyClient:
         self._elsewhere = elsewhere
         self._regions: tuple[RegionOffer, ...] = ()
         self._echoes: dict[str, float] | None = None
+        self._line: LobbyLine | None = None
         self._identity: Identity | None = None
-        self.shared = SharedLine(clock, self, chance)
+        self._listen: Callable[[Push | Failed], None] = _ignore
+        self._closed: Callable[[], None] = _nothing
+        self._news: list[Push | Failed] = []
 
     @property
     def identity(self) -> Identity:
@@ -189,7 +190,7 @@ class LobbyClient:
 
         Fails with `LobbyRefusal` or `LineLost`.
         """
-        return self.shared.open().addCallback(lambda _: self.identity)
+        return Deferred.fromCoroutine(self._greet())
 
     def find_match(
         self,
@@ -224,8 +225,7 @@ class LobbyClient:
 
     def whereabouts(self) -> Deferred[MatchFound | MatchEnded | QueueStatus | None]:
         """
-        Ask on a new line, instead of that which is open, where we are: in a match,
-        after one, or queued.
+        Ask on a new line where we are: in a match, after one, or queued.
 
         Fails with `LobbyRefusal` or `LineLost`; tries only once.
         """
@@ -260,23 +260,24 @@ class LobbyClient:
         return Deferred.fromCoroutine(self._open(make, moves, at))
 
     def close(self) -> None:
-        """Hang up, and search no more; a later request makes a new line."""
-        users = self.shared.users
-        self.shared.users = [one for one in users if not isinstance(one, _Search)]
-        self.shared.close()
+        """Hang up; a later request makes a new line."""
+        line, self._line = self._line, None
+        if line is not None:
+            line.close()
 
     async def _open(
         self, make: Callable[[], LobbyLine], moves: bool, at: str | None
     ) -> LobbyLine:
-        identity, hello = self._identity, structs.replace(self._hello, stay=True)
-        if identity is not None:
-            hello = Hello(PROTOCOL, player_key=identity.key, stay=True)
+        if self._identity is None:
+            await self._greet()
+        identity = self.identity
+        hello = Hello(PROTOCOL, player_key=identity.key, stay=True)
         if self._elsewhere is None:
             moves, at = False, None
         asked = structs.replace(hello, moves="lobby" if moves else None)
         try:
             line = make()
-            await self._introduce(line, asked, at)
+            await self._introduce(line, asked, at=at)
         except (LineLost, LobbyRefusal) as error:
             is_old = isinstance(error, LobbyRefusal) and error.code == Code.BAD_FIELD
             if at is None and not (moves and is_old):
@@ -287,15 +288,47 @@ class LobbyClient:
             await self._introduce(line, hello)
         return line
 
+    async def _greet(self) -> Identity:
+        if self._line is not None and self._line.is_open and self._identity:
+            return self._identity
+        self._news.clear()
+
+        def gone() -> None:
+            if self._line is line:
+                self._line = None
+                self._closed()
+
+        line = LobbyLine(self._clock, lambda push: self._receive(line, push), gone)
+        if self._identity is None:
+            hello = self._hello
+        else:
+            hello = Hello(PROTOCOL, player_key=self._identity.key)
+        welcome = await self._introduce(line, hello, self._use)
+        self._regions = welcome.regions or ()
+        self._identity = Identity(
+            welcome.player_id,
+            welcome.player_key,
+            welcome.name,
+            welcome.server,
+            welcome.games,
+        )
+        return self._identity
+
     async def _introduce(
-        self, line: LobbyLine, hello: Hello, at: str | None = None
-    ) -> None:
+        self,
+        line: LobbyLine,
+        hello: Hello,
+        connected: Callable[[LobbyLine], None] | None = None,
+        at: str | None = None,
+    ) -> Welcome:
         """Connect *line*, and log in on it."""
         try:
             await self._endpoint_at(at).connect(Factory.forProtocol(lambda: line))
         except Exception as error:
             why = str(error) or type(error).__name__
             raise LineLost(f"the lobby cannot be reached: {why}") from error
+        if connected is not None:
+            connected(line)
         try:
             welcome = await line.ask(hello)
         except LineLost:
@@ -316,20 +349,21 @@ class LobbyClient:
         if not isinstance(welcome, Welcome):
             line.close()
             raise LineLost(f"the lobby answered a hello with {type(welcome).__name__}")
-        self._regions = welcome.regions or self._regions
-        self._identity = Identity(
-            welcome.player_id,
-            welcome.player_key,
-            welcome.name,
-            welcome.server,
-            welcome.games,
-        )
+        return welcome
 
     def _endpoint_at(self, address: str | None) -> IStreamClientEndpoint:
         if address is None or self._elsewhere is None:
             return self._endpoint
         host, _, port = address.rpartition(":")
         return self._elsewhere(host.strip("[]"), int(port))
+
+    def _use(self, line: LobbyLine) -> None:
+        self._line = line
+
+    def _receive(self, line: LobbyLine, push: Push | Failed) -> None:
+        if line is self._line:
+            self._news.append(push)
+            self._listen(push)
 
     async def _find(
         self,
@@ -343,11 +377,10 @@ class LobbyClient:
         while True:
             hold = _STALE_PAUSE
             try:
-                line = await self.shared.open()
+                await self._greet()
                 queue = await self._with_echoes(queue)
                 attempt, began = 0, self._clock.seconds()
-                search = _Search(line, queue, last_match, on_status, on_offer)
-                found = await self._search(search, line, queue)
+                found = await self._queue(queue, last_match, on_status, on_offer)
                 if found is not None:
                     return found
             except LobbyRefusal as refusal:
@@ -378,55 +411,101 @@ class LobbyClient:
             self._echoes = await self._measure(self._regions)
         return structs.replace(queue, echoes=self._echoes or None)
 
-    async def _search(
-        self, search: _Search, line: LobbyLine, queue: Queue
+    async def _queue(
+        self,
+        queue: Queue,
+        last_match: str,
+        on_status: Callable[[QueueStatus], None],
+        on_offer: Callable[[Offer], None],
     ) -> MatchFound | None:
-        """Wait on the line; ``None``: the lobby still named our last match."""
-        shared, waiting = self.shared, search.waiting
-        shared.users.append(search)
+        """Wait on the open line; ``None``: the lobby still named our last match."""
+        line = self._line
+        if line is None:
+            # The lobby closed it after the welcome: the news before that decides.
+            return self._match_in_news(last_match)
+
+        def give_up(_: Deferred[MatchFound | None]) -> None:
+            line.ask(Cancel()).addErrback(_drop)
+            line.close()
+
+        waiting: Deferred[MatchFound | None] = Deferred(give_up)
+        asked, queued_for, state = False, queue.game, "idle"
+
+        def listen(push: Push | Failed) -> None:
+            nonlocal queued_for, state
+            if waiting.called:
+                return
+            if isinstance(push, QueueStatus):
+                queued_for, state = push.game or queued_for, push.state
+                if push.state == "idle" and asked:
+                    waiting.errback(_refusal(line.last_word))
+                else:
+                    on_status(push)
+            elif isinstance(push, PrematchFound):
+                on_offer(offer(push, line.ask))
+            elif isinstance(push, RoomFound):
+                waiting.errback(RoomOffered(push.room_id, push.game))
+            elif isinstance(push, MatchFound):
+                stale = push.match_id == last_match
+                waiting.callback(None if stale else push)
+            elif isinstance(push, MatchEnded) and asked and push.match_id != last_match:
+                waiting.errback(
+                    LobbyRefusal(push.reason, "the match ended before it began")
+                )
+
+        def closed() -> None:
+            if not waiting.called:
+                waiting.errback(_refusal(line.last_word))
+
+        self._listen, self._closed = listen, closed
         try:
-            for push in tuple(shared.news):
-                search.receive(push)
+            for push in tuple(self._news):
+                listen(push)
+            self._news.clear()
             if not waiting.called:
                 try:
-                    search.receive(await line.ask(queue))
+                    status = await line.ask(queue)
+                    listen(status)
                 except LobbyRefusal as refusal:
-                    if waiting.called or (
-                        refusal.code == Code.ALREADY_IN_MATCH and search.is_matched
-                    ):
-                        # We are in it, or it goes on elsewhere, soon.
+                    if refusal.code == Code.ALREADY_IN_MATCH and state == "matched":
+                        # It goes on elsewhere, soon.
                         pass
                     elif refusal.code != Code.ALREADY_QUEUED:
                         raise
-                    elif search.queued_for != queue.game:
+                    elif queued_for != queue.game:
                         # We still queue for another game, from an older line.
                         await line.ask(Cancel())
-                        search.receive(await line.ask(queue))
+                        listen(await line.ask(queue))
                 except LineLost:
-                    # Perhaps the lobby has said why before it closed the line.
-                    if not waiting.called:
-                        raise _refusal(line.last_word) from None
-                search.is_asked = True
+                    # Perhaps because a match was found: `waiting` has the answer.
+                    pass
+                asked = True
             return await waiting
         finally:
-            shared.users = [one for one in shared.users if one is not search]
-            shared.news.clear()
+            self._listen, self._closed = _ignore, _nothing
             if waiting.called:
                 waiting.addErrback(_drop)
-            shared.release()
+            self.close()
+
+    def _match_in_news(self, last_match: str) -> MatchFound | None:
+        for push in self._news:
+            if isinstance(push, MatchFound) and push.match_id != last_match:
+                return push
+        return None
 
     async def _ask_where(self) -> MatchFound | MatchEnded | QueueStatus | None:
-        shared = self.shared
-        shared.leave()
+        self.close()
+        await self._greet()
         try:
-            # News, if there is any, arrives before the answer to a ping.
-            await (await shared.open()).ask(Ping())
+            if self._line is not None:
+                # News, if there is any, arrives before the answer to a ping.
+                await self._line.ask(Ping())
         except LineLost:
-            if not any(isinstance(push, MatchFound) for push in shared.news):
+            if not any(isinstance(push, MatchFound) for push in self._news):
                 raise
         finally:
-            shared.release()
-        for push in reversed(shared.news):
+            self.close()
+        for push in reversed(self._news):
             if isinstance(push, MatchFound | MatchEnded | QueueStatus):
                 return push
         return None
@@ -471,66 +550,6 @@ class LineUser:
         return True
 
 
-class _Search(LineUser):
-    """
-    Wait for a match on a line.
-
-    :ivar waiting: fires with it; ``None``: it is our last one.
-    :ivar queued_for: the game that we queue for.
-    :ivar is_matched: does the lobby say that there is a match?
-    :ivar is_asked: has the lobby answered our request?
-    """
-
-    def __init__(
-        self,
-        line: LobbyLine,
-        queue: Queue,
-        last_match: str,
-        on_status: Callable[[QueueStatus], None],
-        on_offer: Callable[[Offer], None],
-    ) -> None:
-        self._line, self._last_match = line, last_match
-        self._on_status, self._on_offer = on_status, on_offer
-        self.queued_for, self.is_matched, self.is_asked = queue.game, False, False
-        self.waiting: Deferred[MatchFound | None] = Deferred(self._give_up)
-
-    def _give_up(self, _: object) -> None:
-        self._line.ask(Cancel()).addErrback(_drop)
-
-    def is_needed(self) -> bool:
-        return True
-
-    def lost(self) -> None:
-        if not self.waiting.called:
-            self.waiting.errback(_refusal(self._line.last_word))
-
-    def receive(self, push: Push | Failed) -> None:
-        if self.waiting.called:
-            return
-        if isinstance(push, QueueStatus):
-            self.queued_for = push.game or self.queued_for
-            self.is_matched = push.state == "matched"
-            if push.state == "idle" and self.is_asked:
-                self.waiting.errback(_refusal(self._line.last_word))
-            else:
-                self._on_status(push)
-        elif isinstance(push, PrematchFound):
-            self._on_offer(offer(push, self._line.ask))
-        elif isinstance(push, RoomFound):
-            self.waiting.errback(RoomOffered(push.room_id, push.game))
-        elif isinstance(push, MatchFound):
-            stale = push.match_id == self._last_match
-            self.waiting.callback(None if stale else push)
-        elif (
-            isinstance(push, MatchEnded)
-            and self.is_asked
-            and push.match_id != self._last_match
-        ):
-            self.waiting.errback(
-                LobbyRefusal(push.reason, "the match ended before it began")
-            )
-
-
 class SharedLine:
     """
     The line of a player to the lobby, which has one at a time; made when it is needed.
@@ -541,7 +560,6 @@ class SharedLine:
     :ivar lobby: the same.
     :ivar users: who gets what it brings.
     :ivar line: is open now.
-    :ivar news: what it has brought of queue and match, the latest last.
     :ivar at: the address of the node to which the next line goes, once.
     :ivar is_closed: was it closed, and not asked for again?
     """
@@ -557,7 +575,6 @@ class SharedLine:
         self._clock, self.lobby, self._chance = clock, lobby, chance
         self.users: list[LineUser] = []
         self.line: LobbyLine | None = None
-        self.news: deque[Push] = deque(maxlen=8)
         self.at: str | None = None
         self.is_closed = False
         self._waiting: list[Deferred[LobbyLine]] = []
@@ -580,9 +597,12 @@ class SharedLine:
         def lost() -> None:
             # Not one on which we were refused, or that was left for another.
             if line is not None and line is self.line:
-                self._gone()
+                self.line = None
+                for user in self.users:
+                    user.lost()
+                if not self.is_closed:
+                    self.look_again()
 
-        self.news.clear()
         at, self.at = self.at, None
         moves = all(user.may_move() for user in self.users)
         line = await self.lobby.open_line(self._receive, lost, moves=moves, at=at)
@@ -600,23 +620,8 @@ class SharedLine:
             one.callback(result)
 
     def _receive(self, push: Push | Failed) -> None:
-        if isinstance(push, _NEWS):
-            self.news.append(push)
-        for user in tuple(self.users):
+        for user in self.users:
             user.receive(push)
-
-    def _gone(self) -> None:
-        self.line = None
-        for user in tuple(self.users):
-            user.lost()
-        if not self.is_closed:
-            self.look_again()
-
-    def leave(self) -> None:
-        """Hang up; whoever needs a line gets another one."""
-        if (line := self.line) is not None:
-            self._gone()
-            line.close()
 
     def look_again(self) -> None:
         """Make it again if it is needed."""
@@ -665,7 +670,8 @@ class SharedLine:
         self.is_closed = True
         if self._returning is not None:
             self._returning.cancel()
-        self.leave()
+        if self.line is not None:
+            self.line.close()
 
 
 def raw(value: Any) -> Raw:
@@ -697,6 +703,10 @@ def pause_before(
     """
     pause = max(least, pauses[min(attempt, len(pauses) - 1)])
     return pause * (1 + chance() / 2)
+
+
+def _nothing() -> None:
+    """Do nothing."""
 
 
 def _ignore(_: object) -> None:

@@ -336,8 +336,9 @@ class PlayerRooms(LineUser):
             except SentAway as sent:
                 # Another place may have been taken there meanwhile.
                 if line is self._shared.line:
-                    self._left, self._shared.at = line, sent.address
-                    self._shared.leave()
+                    self._shared.line, self._left = None, line
+                    self._shared.at = sent.address
+                    line.close()
             except LineLost:
                 if line is not self._left:
                     raise

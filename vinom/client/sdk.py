@@ -246,7 +246,7 @@ class Client:
         )
         self._way, self._chance, self._stay = way, chance, stay
         self.match: Match | None = None
-        self._line = lobby.shared
+        self._line = SharedLine(reactor, lobby, chance)
         self.rooms = PlayerRooms(self._line)
         self._updates = _MatchUpdates(self._line)
         self.parties = PlayerParties(self._line, self._begin)
@@ -362,4 +362,5 @@ class Client:
         """Leave the match, if there is one, and hang up; our places in rooms remain."""
         if self.match is not None:
             self.match.leave()
+        self._line.close()
         self._lobby.close()
