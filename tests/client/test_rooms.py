@@ -159,6 +159,21 @@ class PlayerRoomsTests(RoomsCase):
         self.assertEqual((ann.host, bob.host), (0, 0))
         self.assertEqual(ann.players[2].state, "bot")
 
+    def test_party_hangs_up(self) -> None:
+        """
+        One who hangs up for the party stays connected to a room.
+        """
+        line = self.line("ann")
+        rooms, parties = PlayerRooms(line), PlayerParties(line, lambda found: None)
+        room = self.await_(rooms.join(JoinRoom("pair", "r1")))
+        self.await_(parties.create())
+        parties.close()
+        self.pass_time(120)
+        self.assertTrue(room.is_connected)
+        rooms.close()
+        self.pass_time(1)
+        self.assertIsNone(line.line)
+
     def test_too_many_at_once(self) -> None:
         """
         A player of several rooms whose line breaks asks for them too fast for the

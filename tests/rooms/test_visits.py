@@ -227,6 +227,21 @@ class VisitTests(TwoNodes):
         self.assertTrue(self.bob.is_closed)
         self.assertIn("client_left", [m["type"] for m in self.ann.heard()])
 
+    def test_announced_as_the_link_is_lost(self) -> None:
+        """
+        What was on its way when a visitor's node died is sent again.
+        """
+        secret = self.join(self.bob)["resume"]
+        self.links.is_stuck = True
+        cat, _ = self.first.hello("cat")
+        cat.say("join_room", game="pair", room_id="r1", spectate=True)
+        self.first.turn()
+        self.links.answering.lose()
+        self.bob, _ = self.first.hello("bob again")
+        self.bob.say("reconnect", resume=secret)
+        self.first.turn()
+        self.assertIn("client_joined", [one["type"] for one in self.bob.heard()])
+
     def test_link_is_lost_before_the_answer(self) -> None:
         """
         Who only asked is refused, may try again, and stays connected.

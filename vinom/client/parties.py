@@ -207,7 +207,7 @@ class PlayerParties(LineUser):
         self._last_match = ""
         self._on_invite: list[Callable[[PartyInvite], None]] = []
         self._on_offer: Callable[[Offer], None] = accept
-        self._is_replaced = self._is_confirmed = False
+        self._is_replaced = self._is_confirmed = self._has_left = False
 
     @property
     def player_id(self) -> str:
@@ -274,6 +274,7 @@ class PlayerParties(LineUser):
         `join` needs no token then.
         """
         self._on_invite.append(call)
+        self._has_left = False
         return self._shared.open().addCallback(lambda _: None)
 
     def on_offer(self, call: Callable[[Offer], None]) -> None:
@@ -281,8 +282,12 @@ class PlayerParties(LineUser):
         self._on_offer = call
 
     def close(self) -> None:
-        """Hang up; the server keeps us in the party for as long as its settings say."""
-        self._shared.close()
+        """
+        Hang up, unless our rooms need the line; the server keeps us in the party for as
+        long as its settings say.
+        """
+        self._has_left = True
+        self._shared.release()
 
     # What a party sends.
 
@@ -315,6 +320,7 @@ class PlayerParties(LineUser):
     # The line.
 
     async def _ask(self, request: Request, kind: type[_Answer]) -> _Answer:
+        self._has_left = False
         line = await self._shared.open()
         found = await line.ask(request)
         if not isinstance(found, kind):
@@ -341,7 +347,8 @@ class PlayerParties(LineUser):
         return self._is_wanted() and not self._is_replaced
 
     def _is_wanted(self) -> bool:
-        return bool(self.party or self._matches or self._on_invite)
+        is_wanted = bool(self.party or self._matches or self._on_invite)
+        return is_wanted and not self._has_left
 
     def kept_out(self, why: LineLost | LobbyRefusal, seconds: float) -> None:
         if isinstance(why, LobbyRefusal) and why.code not in PASSING_ON_RETURN:
@@ -366,7 +373,7 @@ class PlayerParties(LineUser):
         elif isinstance(push, PartyInvite):
             for call in tuple(self._on_invite):
                 call(push)
-        elif isinstance(push, PrematchFound):
+        elif isinstance(push, PrematchFound) and self.party is not None:
             self._on_offer(offer(push, lambda request: self.ask(request, Push)))
         elif isinstance(push, MatchFound):
             self._found(push)

@@ -271,6 +271,7 @@ class PlayerRooms(LineUser):
     def __init__(self, shared: SharedLine, timeout: float = TIMEOUT) -> None:
         self._timeout = timeout
         self._rooms: dict[str, LiveRoom] = {}
+        self._has_left = False
         self._shared = shared
         shared.users.append(self)
         self._left: LobbyLine | None = None
@@ -295,8 +296,12 @@ class PlayerRooms(LineUser):
         return Deferred.fromCoroutine(self._ask(request))
 
     def close(self) -> None:
-        """Hang up; the server keeps our places for as long as its settings say."""
-        self._shared.close()
+        """
+        Hang up, unless our party needs the line; the server keeps our places for as
+        long as its settings say.
+        """
+        self._has_left = True
+        self._shared.release()
 
     # What a room sends.
 
@@ -319,6 +324,7 @@ class PlayerRooms(LineUser):
     # The line.
 
     async def _join(self, place: LineSeat) -> LiveRoom:
+        self._has_left = False
         await self._shared.open()
         description = await self._take(place)
         self._number = max(self._number, description.acted)
@@ -347,6 +353,7 @@ class PlayerRooms(LineUser):
         raise LineLost("the room is on another node each time")
 
     async def _ask(self, request: Request) -> Push:
+        self._has_left = False
         line = await self._shared.open()
         return await line.ask(request)
 
@@ -359,7 +366,7 @@ class PlayerRooms(LineUser):
             room.lose()
 
     def is_needed(self) -> bool:
-        return bool(self._rooms)
+        return bool(self._rooms) and not self._has_left
 
     async def back(self) -> None:
         for room in tuple(self._rooms.values()):

@@ -123,10 +123,11 @@ class _MatchUpdates(LineUser):
         self.is_wanted = True
         self._shared.open().addErrback(lambda _: self._shared.look_again())
 
-    def stop(self) -> None:
-        """Hang up, unless somebody else needs the line."""
-        self.is_wanted = False
-        self._shared.release()
+    def over(self, match: Match) -> None:
+        """Hang up, unless somebody else, or another match, needs the line."""
+        if match is self.match:
+            self.is_wanted = False
+            self._shared.release()
 
     def is_needed(self) -> bool:
         return self.is_wanted
@@ -355,7 +356,7 @@ class Client:
         if self._stay:
             # Before it, the seat itself may have to ask the lobby.
             match.joined.addCallbacks(lambda _: self._updates.start(), lambda _: None)
-            match.ended.addCallback(lambda _: self._updates.stop())
+            match.ended.addCallback(lambda _: self._updates.over(match))
         return match.joined
 
     def close(self) -> None:

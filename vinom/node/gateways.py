@@ -495,7 +495,7 @@ class GatewayLinks(Service):
             line.refuse(session_id, Reason.SESSION_IN_USE, "it is open on this link")
             return
         if self.sessions >= self._most_sessions:
-            why = f"the node has {self._most_sessions} sessions (max_connections)"
+            why = f"this node has {self._most_sessions} of {self._peer}s already"
             line.refuse(session_id, Reason.TOO_MANY, why)
             return
         try:

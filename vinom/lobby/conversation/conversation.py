@@ -677,6 +677,11 @@ class NodeConversation(Conversation):
     def _refused(self, failure: Failure) -> None:
         self._channel.close(Code.UNAVAILABLE, str(failure.value))
 
+    def lost(self) -> None:
+        # What was on the link may not have reached the player.
+        self._channel.cut()
+        super().lost()
+
     def caught_up(self) -> None:
         """The other node reads again; the player, too?"""
         if self._is_slow:

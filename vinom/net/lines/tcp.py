@@ -228,6 +228,10 @@ class LineProtocol(Protocol):
         is_held = bool(self._queue) or _is_held(self.transport)
         return self.is_behind or self._is_cut or is_held
 
+    def cut(self) -> None:
+        """Count what was sent last as lost: nobody knows whether it has arrived."""
+        self._is_cut = True
+
     def admitted(self) -> None:
         """The hello was accepted: no longer message follows."""
         self._reader.limit = self._lines.bounds.limit

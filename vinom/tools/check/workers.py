@@ -199,6 +199,8 @@ class Workers:
             env={**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": hash_seed},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            # Ctrl-C is for the program that reads their answers.
+            start_new_session=True,
         )
         self._all.append(process)
         return process

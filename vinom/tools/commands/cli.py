@@ -167,13 +167,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     # Import only the one that was typed: `vinom status` must not load a terminal.
     typed = next((word for word in given if not word.startswith("-")), None)
-    for name, line in COMMANDS.items():
-        subparser = commands.add_parser(name, help=line, description=line)
-        if name == typed:
-            command = command_of(name)
-            declare(command, subparser)
-            subparser.set_defaults(run=command.run)
     try:
+        for name, line in COMMANDS.items():
+            subparser = commands.add_parser(name, help=line, description=line)
+            if name == typed:
+                command = command_of(name)
+                declare(command, subparser)
+                subparser.set_defaults(run=command.run)
         options, unknown = parser.parse_known_args(given)
         if unknown:
             # Of `parse_args` the usage would be that of all commands.

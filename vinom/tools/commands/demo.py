@@ -119,10 +119,13 @@ class Demonstration:
         """Show it; returns the exit code."""
         try:
             # On a terminal too, where they are visible again after the picture.
-            for line in await self._demo.start():
+            lines = await self._demo.start()
+            if self._over.called:
+                # Ctrl-C came first.
+                return 0
+            for line in lines:
                 say(line, flush=True)
-            if not self._over.called:
-                await self._show()
+            await self._show()
         except NodeFailed as error:
             self.last_words.append(f"vinom demo: {error}")
             return 1
