@@ -75,7 +75,7 @@ class DemoTests(TestCase):
         self.assertTrue(any("of maze" in each for each in found), found)
         self.assertIn("vinom fork server", commands())
         demo.transport.write(b"k")
-        await shows("play resumed")
+        await shows("resumed:")
         demo.transport.write(b"l")
         await shows("20% loss is on")
         demo.transport.write(b"l")

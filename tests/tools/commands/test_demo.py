@@ -146,14 +146,14 @@ class MazeDemoTests(SynchronousTestCase):
         ended = {"round": 1}
         for match, after, words in (
             (EndedMatch(), None, "waiting for play..."),
-            (EndedMatch(), 0.25, "play resumed: 0.25 s"),
+            (EndedMatch(), 0.25, "resumed: 0.25 s"),
             (EndedMatch(is_over=True), None, "the match was lost"),
             (EndedMatch(ended), None, "its match had ended: nothing"),
             (EndedMatch(ended, True), None, "its match had ended: nothing"),
         ):
             self.demo.killed = Killed(match, 7, 3, 0.0, after)
             text = self.draw()
-            self.assertIn("killed process 7", text)
+            self.assertIn("killed 7", text)
             self.assertIn(words, text)
         self.demo.killed = "no admin socket"
         self.assertIn("no admin socket", self.draw())

@@ -65,7 +65,7 @@ class Killed:
 
     def __str__(self) -> str:
         if self.after is not None:
-            return f"play resumed: {self.after:.2f} s"
+            return f"resumed: {self.after:.2f} s"
         if self.match.outcome is not None:
             return "its match had ended: nothing was lost"
         return "the match was lost" if self.match.is_over else "waiting for play..."
@@ -267,7 +267,7 @@ class MazeDemo:
         if self._loss.is_on:
             notes.append(f"{_LOSS:.0%} loss is on")
         if isinstance(self.killed, Killed):
-            notes.append(f"killed process {self.killed.pid}")
+            notes.append(f"killed {self.killed.pid}")
         return notes if self.killed is None else [*notes, str(self.killed)]
 
     def _choose(self) -> Match | None:
