@@ -250,6 +250,24 @@ class LobbyClientTests(SynchronousTestCase):
         again = self.await_(ann.find_match("duel"), 0.5)
         self.assertEqual(again.match_id, found.match_id)
 
+    def test_forgotten(self) -> None:
+        """
+        A server that was started again, and has forgotten a player, has it queue as
+        somebody new.
+        """
+        ann, _, found = self.match()
+        world, self.world = self.world, LobbyWorld(seed=9)
+        again = LobbyEndpoint(self.world)
+        self.endpoint.connect = again.connect  # type: ignore[method-assign]
+        world.clock.advance(0)
+        waiting = ann.find_match("duel", last_match=found.match_id)
+        other = self.player("bob").find_match("duel")
+        self.pass_time(1.0)
+        world.clock.advance(1.0)
+        self.pass_time(1.0)
+        new = self.successResultOf(waiting)
+        self.assertEqual(self.successResultOf(other).match_id, new.match_id)
+
     def test_whereabouts_running(self) -> None:
         """
         A player whose match is running is sent its address again, with a fresh token.

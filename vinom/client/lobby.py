@@ -375,7 +375,7 @@ class LobbyClient:
         began, attempt = self._clock.seconds(), 0
         busy_since: float | None = None
         while True:
-            hold = _STALE_PAUSE
+            hold, was_known = _STALE_PAUSE, self._identity is not None
             try:
                 await self._greet()
                 queue = await self._with_echoes(queue)
@@ -384,6 +384,9 @@ class LobbyClient:
                 if found is not None:
                     return found
             except LobbyRefusal as refusal:
+                if refusal.code == Code.UNKNOWN_PLAYER_KEY and was_known:
+                    # A server that was restarted: to it we are somebody new.
+                    continue
                 if refusal.code not in _PASSING and not (
                     # The lobby has not received the end of the last match yet.
                     refusal.code == Code.ALREADY_IN_MATCH and last_match
