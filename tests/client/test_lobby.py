@@ -258,7 +258,7 @@ class LobbyClientTests(SynchronousTestCase):
         ann, _, found = self.match()
         world, self.world = self.world, LobbyWorld(seed=9)
         again = LobbyEndpoint(self.world)
-        self.endpoint.connect = again.connect  # type: ignore[method-assign]
+        self.patch(self.endpoint, "connect", again.connect)
         world.clock.advance(0)
         waiting = ann.find_match("duel", last_match=found.match_id)
         other = self.player("bob").find_match("duel")

@@ -224,7 +224,7 @@ class Fleet(Service):
         :param own: those of other games, by name. Such a game server opens its own
             files, and does not outlive the node.
         """
-        self._means, self._clock, self._now = means, means.clock, means.now
+        self._means, self._clock = means, means.clock
         self.matches: dict[str, RunningMatch] = {}
         self._tally = Tally()
         self._common = Pool(common, means, self)

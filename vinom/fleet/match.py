@@ -355,9 +355,12 @@ class RunningMatch:
 
     means: MatchMeans
     plan: MatchPlan
-    match_id: str
     watch: IMatchWatch
     admissions: Admissions
+    match_id: str = attrs.field(
+        init=False,
+        default=attrs.Factory(lambda self: self.plan.match_id, takes_self=True),
+    )
     placed: Deferred[Placement] | None = None
     relay: Callable[[FromRelayed], None] | None = None
     hosts: tuple[str, ...] = ()
@@ -399,13 +402,7 @@ class RunningMatch:
         admissions = Admissions(means.clock, means.timeouts.ticket, admitted)
         awaits_store = plan.game in means.timeouts.stored
         return cls(
-            means,
-            plan,
-            plan.match_id,
-            watch,
-            admissions,
-            hosts=hosts,
-            awaits_store=awaits_store,
+            means, plan, watch, admissions, hosts=hosts, awaits_store=awaits_store
         )
 
     # What is ordered; also while it is on no game server.

@@ -126,8 +126,9 @@ class FleetStatus:
     All counts of a fleet, for operators and metrics.
 
     :ivar servers: game servers by stage of their life.
-    :ivar ports_free: addresses that are free.
-    :ivar ports_bound: addresses that game servers have.
+    :ivar ports_free: addresses that matches can have: none has them, or a game server
+        that waits for a match.
+    :ivar ports_bound: addresses of other game servers.
     :ivar ports_quarantined: addresses that could not be bound, and rest for a while.
     :ivar waiting: matches without a game server.
     :ivar rooms: matches with one.
@@ -574,7 +575,7 @@ class ServerProcess:
         self._other_keys = {k: v.encode() for k, v in record.token_keys.items()}
         # Another one can take its matches over if the same authority signs for it.
         self.label = record.label
-        self._issue()
+        self._credentials = self._issue()
         self.rooms.spare = 0
         for one in record.matches:
             match = matches[one.plan.match_id]
@@ -767,15 +768,14 @@ class ServerProcess:
         a port with it, and had no match, is outdated.
         """
         if self._has_udp and not self.has_listened and self.takeover is None:
-            self._issue()
+            self._credentials = self._issue() or self._credentials
         elif self._has_udp and self._is_idle:
-            # With the one that it has it may be followed by another one.
-            serving, self._credentials = self._credentials, None
-            self._issue()
-            self.is_outdated = self._credentials is not None
-            self._credentials = serving
+            # It goes on with its own, and ends only if there can be a newer one.
+            self.is_outdated = self._issue() is not None
 
-    def _issue(self) -> None:
+    def _issue(self) -> Credentials | None:
+        """Have a certificate made; ``None`` if the authority cannot sign."""
+        self._renew_at = self._now() + RENEWAL_SECONDS
         try:
             issued = self._issuer.issue(self.label)
         except Misconfigured as error:
@@ -784,9 +784,8 @@ class ServerProcess:
                 server=self.server_id,
                 why=str(error),
             )
-        else:
-            self._credentials = Credentials(issued, self._issuer.anchor)
-        self._renew_at = self._now() + RENEWAL_SECONDS
+            return None
+        return Credentials(issued, self._issuer.anchor)
 
     def trust(self, token_keys: dict[str, bytes]) -> Deferred[None]:
         """
