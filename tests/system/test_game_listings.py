@@ -12,7 +12,8 @@ from types import ModuleType
 from twisted.trial.unittest import SynchronousTestCase
 
 import tests
-from vinom.game import Chance, Seat, Table
+from vinom.game import Seat
+from vinom.testing import play
 from vinom.tools.check.trial import try_game
 
 DOCS = Path(tests.__file__).resolve().parent.parent / "docs"
@@ -35,14 +36,17 @@ def load(name: str) -> ModuleType:
 class ListingTests(SynchronousTestCase):
     def test_nim(self) -> None:
         """
-        Nim passes its check, with nothing to remark.
+        Nim passes its check, with nothing to remark, and the tests that the page shows.
         """
+        self.imported_here("nim", "test_nim")
         nim = load("nim")
-        self.addCleanup(sys.modules.pop, "nim")
         for seed in range(3):
             trial = try_game(nim.Nim(), "nim", 2, seed)
             self.assertEqual(trial.findings, [])
             self.assertEqual(trial.notes, [])
+        tests = vars(load("test_nim"))
+        for name in [name for name in tests if name.startswith("test_")]:
+            tests[name]()
 
     def say(self, folder: Path, game: str, status: int) -> str:
         """What ``vinom check`` says of a listing; its exit code is *status*."""
@@ -75,6 +79,28 @@ class ListingTests(SynchronousTestCase):
         said = self.say(folder, "pig:Pig", 0)
         page = (DOCS / "tutorial-game.rst").read_text(encoding="utf-8")
         self.assertIn(f"   {said}", page)
+
+    def test_pig_rules(self) -> None:
+        """
+        Who holds keeps the pot, who is silent for 30 seconds holds, and who is left
+        alone has won.
+        """
+        self.patch(sys, "path", [str(DOCS / "tutorial"), *sys.path])
+        self.addCleanup(sys.modules.pop, "pig", None)
+        pig = importlib.import_module("pig")
+        match = play(pig.Pig, 3, seed=2)
+        self.assertEqual(match.rejected(1, pig.Roll()), "not_your_turn")
+        match.act(0, pig.Roll())
+        self.assertEqual([event.kind for event in match.events], ["rolled"])
+        pot = match.view().pot
+        match.act(0, pig.Hold())
+        self.assertEqual((match.view().scores[0], match.view().turn), (pot, 1))
+        match.wait(30.0)
+        self.assertEqual(match.view().turn, 2)
+        match.leave(2)
+        match.leave(0)
+        assert match.outcome is not None
+        self.assertEqual(match.outcome.places[0], (1,))
 
     def test_connect_four(self) -> None:
         """
@@ -117,15 +143,15 @@ class ListingTests(SynchronousTestCase):
         self.assertIn("quarry: ok", self.say(LISTINGS, "quarry:Quarry", 0))
         self.imported_here("quarry", "test_quarry")
         load("test_quarry").test_level()
-        game = sys.modules["quarry"].Quarry()
-        hit = sys.modules["quarry"].Hit()
-        for level in (None, "9", True, 2.0, -1, 10, 10**30, [3], {"x": 1}):
+        quarry, guest = sys.modules["quarry"], Seat("guest", player_id="g1")
+        for level in (None, "9", True, 2.0, -1, 10, [3], {"x": 1}):
             bot = Seat("bot", claims={"level": level})
-            begun = game.start(Table((bot,), None, Chance(1)))
-            after = game.act(begun, 0, hit, 1.0)
-            self.assertEqual(game.view(after, "all"), {"stones": [["bot", 1]]}, level)
-            again = game.joined(game.left(after, 0, 2.0), 0, 3.0, bot)
-            self.assertEqual(game.view(again, "all"), {"stones": [["bot", 0]]})
+            match = play(quarry.Quarry, [bot, guest])
+            match.act(0, quarry.Hit())
+            self.assertEqual(match.view()["stones"][0], ["bot", 1], level)
+            match.leave(0)
+            again = match.join(bot)
+            self.assertEqual(match.view()["stones"][again], ["bot", 0])
 
     def test_tug(self) -> None:
         """
@@ -140,9 +166,8 @@ class ListingTests(SynchronousTestCase):
         """
         self.assertIn("ok", self.say(LISTINGS, "patient_nim:PatientNim", 0))
         self.imported_here("patient_nim", "nim")
-        game = load("patient_nim").PatientNim()
-        seats = (Seat("ann"), Seat("bob"))
-        begun = game.start(Table(seats, game.options(), Chance(1)))
         for seat in (0, 1):
-            outcome = game.outcome(game.left(begun, seat, 3.0))
-            self.assertEqual(outcome.places, ((1 - seat,), (seat,)))
+            match = play(load("patient_nim").PatientNim)
+            match.leave(seat)
+            assert match.outcome is not None
+            self.assertEqual(match.outcome.places, ((1 - seat,), (seat,)))

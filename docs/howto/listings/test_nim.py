@@ -1,0 +1,39 @@
+from nim import Nim, Take
+
+from vinom.game import Event
+from vinom.testing import play
+
+
+def test_last_match_wins():
+    """
+    Players take in turn, and who takes the last match wins.
+    """
+    match = play(Nim, seed=1, options={"pile": 4})
+    first = match.view().turn
+    match.act(first, Take(3))
+    assert match.events == [Event("took", {"seat": first, "count": 3})]
+    assert match.rejected(first, Take(1)) == "not_your_turn"
+    match.act(1 - first, Take(1))
+    assert match.outcome.places[0] == (1 - first,)
+
+
+def test_silence_takes_one():
+    """
+    A player who does nothing for twenty seconds takes one match.
+    """
+    match = play(Nim, options={"pile": 4})
+    before = match.view()
+    match.wait(20.0)
+    assert (match.view().pile, match.view().turn) == (3, 1 - before.turn)
+
+
+def test_leaver_loses():
+    """
+    Who loses the connection may return; who leaves has lost.
+    """
+    match = play(Nim)
+    match.drop(0)
+    match.return_(0)
+    assert match.outcome is None
+    match.leave(0)
+    assert match.outcome.places == ((1,), (0,))
