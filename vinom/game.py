@@ -11,16 +11,17 @@ between processes, and it always replays to the same states.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import cache, lru_cache
 from hashlib import blake2b
+from operator import attrgetter
 from struct import Struct as Layout
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, TypeVar
 
 import attrs
-from msgspec import Struct
-from msgspec.structs import force_setattr
+from msgspec import Struct, defstruct
+from msgspec.structs import fields, force_setattr, replace
 
 from vinom.base.model import SEED_BYTES, seed_bytes
 from vinom.errors import Rejected, Unreadable
@@ -34,9 +35,11 @@ __all__ = [
     "Outcome",
     "Rejected",
     "Seat",
+    "State",
     "Step",
     "Table",
     "Unreadable",
+    "put",
 ]
 
 S = TypeVar("S")
@@ -152,6 +155,36 @@ class Chance(Struct, frozen=True):
         return Chance(made.digest())
 
 
+class State(Struct, frozen=True):
+    """What states and their parts may inherit, to be changed in few words."""
+
+    def with_(self, **changes: Any) -> Self:
+        """
+        Return this state with other values in some fields.
+
+        :raises TypeError: it has no such field.
+        """
+        return replace(self, **changes)
+
+
+def put(values: tuple[Any, ...], index: int | tuple[int, ...], new: Any) -> Any:
+    """
+    Return *values* with another value in one place.
+
+    :param values: a tuple, or tuples of tuples.
+    :param index: the place, from 0; ``(row, column)`` in rows.
+    :raises IndexError: there is no such place.
+    """
+    at, *deeper = (index,) if isinstance(index, int) else index
+    if not 0 <= at < len(values):
+        raise IndexError(
+            f"there is no place {at}: the places are 0 to {len(values) - 1}"
+        )
+    if deeper:
+        new = put(values[at], tuple(deeper), new)
+    return (*values[:at], new, *values[at + 1 :])
+
+
 class NoOptions(Struct, frozen=True, forbid_unknown_fields=True):
     """The options of a game that has none."""
 
@@ -236,6 +269,23 @@ class Step(Struct, Generic[S], frozen=True):
     state: S
     events: tuple[Event, ...] = ()
 
+    def also(self, *events: Event) -> Step[S]:
+        """Return this step with further events."""
+        return Step(self.state, (*self.events, *events))
+
+    def then(self, change: Callable[..., S | Step[S]], *args: Any) -> Step[S]:
+        """
+        Go on from this step's state.
+
+        :param change: is called with the state, and returns the next one or a step.
+        :param args: what it is called with after the state.
+        :returns: the last state, with the events of both.
+        """
+        after = change(self.state, *args)
+        if isinstance(after, Step):
+            return Step(after.state, (*self.events, *after.events))
+        return Step(after, self.events)
+
 
 class Outcome(Struct, frozen=True):
     """
@@ -251,9 +301,16 @@ class Outcome(Struct, frozen=True):
     scores: tuple[int | float, ...] = ()
 
 
+#: Of bots: short ones, as many as the largest table has seats beside a player.
+BOT_NAMES = (
+    *("Pixel", "Mabel", "Otto", "Juno", "Biscuit", "Tilda", "Rufus", "Pepper"),
+    *("Wanda", "Figaro", "Clover", "Boris", "Nutmeg", "Hugo", "Olive"),
+)
+
+
 class Game(Generic[S, A]):
     """
-    The rules of one game: only `start`, `act` and `view` are required.
+    The rules of one game: only `start` and `act` are required.
 
     ``now`` is match time in seconds: it starts at 0 when play begins, and stops while
     no player is connected. Seats are numbered from 0.
@@ -271,7 +328,7 @@ class Game(Generic[S, A]):
         page.
     :cvar board_files: other files beside the module that the board loads, such as
         ``("board.css", "images/red.svg")``; nothing else is served.
-    :cvar bot_names: names of the bots, in the order in which they come; without them
+    :cvar bot_names: names of the bots, in the order in which they come; beyond them
         a bot is called after its seat: "bot 2".
     :cvar actions: a msgspec struct, or a union of tagged structs.
     :cvar options: a msgspec struct with a default for every field.
@@ -297,6 +354,14 @@ class Game(Generic[S, A]):
         bot's first action, and between its actions, seconds; at least 0.05.
     :cvar forfeit_seconds: with "forfeit": how long a player may be away without a
         break, seconds of real time, also while match time stops.
+    :cvar secret: names of state fields, each a tuple with an entry per seat, of which
+        only the owner's audience may see its entry until the round is `revealed`. Then
+        each seat is by default an audience of its own. ``vinom check`` tests it.
+    :cvar hidden: names of state fields, such as a deck, that nobody may see until the
+        round is `revealed`.
+    :cvar shows: the struct that `view` returns; ``vinom schema`` describes it.
+    :cvar tells: the structs of events' data, by the events' kinds; ``vinom schema``
+        describes them.
     :cvar shared: names of state fields that several audiences may see although the
         public may not, or that `setup` and `outcome` may show to everybody; ``vinom
         check`` reports any other such field as a leak.
@@ -317,7 +382,7 @@ class Game(Generic[S, A]):
     colours: ClassVar[tuple[str, ...]] = ()
     board: ClassVar[str] = ""
     board_files: ClassVar[tuple[str, ...]] = ()
-    bot_names: ClassVar[tuple[str, ...]] = ()
+    bot_names: ClassVar[tuple[str, ...]] = BOT_NAMES
     actions: ClassVar[Any]
     options: ClassVar[type[Struct]] = NoOptions
     loadout: ClassVar[type[Struct]] = NoLoadout
@@ -330,11 +395,17 @@ class Game(Generic[S, A]):
     absent: ClassVar[Literal["wait", "bot", "forfeit"]] = "wait"
     bot_seconds: ClassVar[float] = 1.0
     forfeit_seconds: ClassVar[float] = 30.0
+    secret: ClassVar[tuple[str, ...]] = ()
+    hidden: ClassVar[tuple[str, ...]] = ()
+    shows: ClassVar[type[Struct] | None] = None
+    tells: ClassVar[Mapping[str, type[Struct]]] = MappingProxyType({})
     shared: ClassVar[tuple[str, ...]] = ()
     states: ClassVar[Literal["latest", "every"]] = "latest"
     grace_seconds: ClassVar[float | None] = None
     linger: ClassVar[float] = 10.0
     time_limit: ClassVar[float] = 3600.0
+    #: Fields that `setup` shows, and so no view has to.
+    _in_setup: ClassVar[tuple[str, ...]] = ()
 
     def start(self, table: Table) -> S | Step[S]:
         """Return the first state of a match, or of a room, with these players."""
@@ -356,9 +427,33 @@ class Game(Generic[S, A]):
         """
         Return what an audience may see of the state: a msgspec struct.
 
+        By default that is `shows`, filled from the state's fields; without it, all
+        fields but the `hidden` ones and each `Chance`. Of a `secret` field there are
+        only the entries that the audience owns, and ``None`` for the others, until the
+        round is `revealed`.
+
         :param audience: one of the keys that `audience` returns.
         """
-        raise NotImplementedError(f"{type(self).__name__} must define view()")
+        game: Any = type(self)
+        state: Any = type(s)
+        shown, values = _showing(game, state)
+        if not self.secret or self.revealed(s):
+            return shown(*values(s))
+        return shown(
+            *(
+                tuple(
+                    one if self.audience(s, seat) == audience else None
+                    for seat, one in enumerate(value)
+                )
+                if name in self.secret
+                else value
+                for name, value in zip(shown.__struct_fields__, values(s), strict=True)
+            )
+        )
+
+    def revealed(self, s: S) -> bool:
+        """May everybody see what was secret? By default once the round has ended."""
+        return self.outcome(s) is not None
 
     def deadline(self, s: S) -> float | None:
         """Return the next match time at which to call `advance`; ``None`` for never."""
@@ -416,7 +511,7 @@ class Game(Generic[S, A]):
         :param seat: ``None`` for spectators and replays, whose view also makes the
             hash at the end of a match.
         """
-        return "all"
+        return seat if self.secret else "all"
 
     def outcome(self, s: S) -> Outcome | None:
         """
@@ -456,3 +551,39 @@ class Game(Generic[S, A]):
         :raises Unreadable: this version cannot convert it.
         """
         raise Unreadable(f"no migration from schema {schema}")
+
+
+def has_one_audience(game: type[Game[Any, Any]]) -> bool:
+    """Do all seats and spectators of this game see the same?"""
+    return game.audience is Game.audience and not game.secret
+
+
+@cache
+def _showing(
+    game: type[Game[Any, Any]], state: type[Any]
+) -> tuple[type[Struct], Callable[[Any], tuple[Any, ...]]]:
+    """
+    Find what a game without a `view` of its own shows: the struct, and its values.
+
+    :raises TypeError: `Game.shows` has a field that the state lacks.
+    """
+    shown = game.shows
+    if shown is None:
+        kept = [
+            (each.name, tuple[Any, ...] if each.name in game.secret else each.type)
+            for each in fields(state)
+            if each.name not in (*game.hidden, *game._in_setup)
+            and each.type is not Chance
+        ]
+        shown = defstruct(f"{game.__name__}View", kept, frozen=True)
+    names = shown.__struct_fields__
+    missing = [name for name in names if not hasattr(state, name)]
+    if missing:
+        raise TypeError(
+            f"{game.__name__}.shows has {missing[0]!r}, which {state.__name__} lacks; "
+            f"name it there, or define view()"
+        )
+    if len(names) == 1:
+        get = attrgetter(*names)
+        return shown, lambda s: (get(s),)
+    return shown, attrgetter(*names)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from vinom.errors import Rejected
-from vinom.games.rounds import Rematch, agree, ask_again, ensure_turn, is_agreed
+from vinom.games.rounds import agree, ask_again, ensure_turn, is_agreed
+from vinom.turns import Rematch
 
 
 class RoundsTests(SynchronousTestCase):

@@ -16,11 +16,11 @@ from vinom.games.tictactoe import (
     LINES,
     Board,
     Place,
-    Rematch,
     TicTacToe,
     TicTacToeOptions,
     winning_line,
 )
+from vinom.turns import Rematch
 
 GAME = TicTacToe()
 
@@ -32,6 +32,10 @@ def begun(seed: int = 1) -> Board:
 
 def state_of(result: Board | Step[Board]) -> Board:
     return result.state if isinstance(result, Step) else result
+
+
+def cells_of(board: Board) -> tuple[int | None, ...]:
+    return tuple(cell for row in board.board for cell in row)
 
 
 def play(board: Board, *cells: int, now: float = 1.0) -> Board:
@@ -61,7 +65,7 @@ class RulesTests(SynchronousTestCase):
         board = begun()
         first = board.turn
         board = play(board, 0, 3, 1, 4, 2)
-        self.assertEqual((board.winner, board.line), (first, (0, 1, 2)))
+        self.assertEqual((board.winner, board.line), (first, ((0, 0), (0, 1), (0, 2))))
         self.assertIsNone(board.turn)
         outcome = GAME.outcome(board)
         self.assertEqual(outcome.places[0], (first,))
@@ -123,10 +127,10 @@ class RulesTests(SynchronousTestCase):
         """
         over = play(begun(), 0, 3, 1, 4, 2)
         one = state_of(GAME.act(over, 0, Rematch(), 5.0))
-        self.assertEqual((one.asked, one.round), ((0,), 1))
+        self.assertEqual((one.rematch, one.round), ((0,), 1))
         self.assertIs(GAME.act(one, 0, Rematch(), 6.0), one)
         again = state_of(GAME.act(one, 1, Rematch(), 7.0))
-        self.assertEqual((again.round, again.cells), (2, (None,) * 9))
+        self.assertEqual((again.round, cells_of(again)), (2, (None,) * 9))
         self.assertEqual(sum(again.wins), 1)
         self.assertIsNone(GAME.outcome(again))
 
@@ -147,14 +151,14 @@ class RulesTests(SynchronousTestCase):
                 board = state_of(GAME.act(board, seat, Place(*divmod(cell, 3)), 1.0))
             except Rejected:
                 continue
-            changed = [i for i in range(9) if board.cells[i] != before.cells[i]]
+            changed = [i for i in range(9) if cells_of(board)[i] != cells_of(before)[i]]
             self.assertEqual(changed, [cell])
             self.assertEqual(before.turn, seat)
             if board.turn is None:
                 if board.winner is None:
-                    self.assertNotIn(None, board.cells)
+                    self.assertNotIn(None, cells_of(board))
                 else:
-                    self.assertTrue(winning_line(board.cells))
+                    self.assertTrue(winning_line(cells_of(board)))
             else:
                 self.assertEqual(board.turn, 1 - seat)
 
@@ -175,7 +179,7 @@ class BotTests(SynchronousTestCase):
         self.assertIsNone(self.choose(board, 1 - turn, 1))
         over = play(board, 0, 3, 1, 4, 2)
         self.assertIsNone(self.choose(over, 0, 1))
-        asked = replace(over, asked=(1,))
+        asked = replace(over, rematch=(1,))
         self.assertEqual(self.choose(asked, 0, 1), Rematch())
 
     def test_never_loses(self) -> None:
@@ -191,7 +195,7 @@ class BotTests(SynchronousTestCase):
                         GAME.act(board, bot, self.choose(board, bot, seed), 1.0)
                     )
                     continue
-                free = [cell for cell in range(9) if board.cells[cell] is None]
+                free = [cell for cell in range(9) if cells_of(board)[cell] is None]
                 pick, chance = chance.below(len(free))
                 board = play(board, free[pick])
             self.assertIn(board.winner, (bot, None))

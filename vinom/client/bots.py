@@ -34,7 +34,7 @@ from vinom.client.match import Match, MatchLost, MatchResult, Refusal
 from vinom.client.parties import LiveParty
 from vinom.client.sdk import Client
 from vinom.errors import Code
-from vinom.game import Chance, Game
+from vinom.game import Chance, Game, has_one_audience
 
 #: Samples kept of each kind; more would not change a percentile.
 _MOST_SAMPLES = 500_000
@@ -123,7 +123,7 @@ class Tally:
     def of(cls, game: Game[Any, Any]) -> Tally:
         """Make one for a game."""
         kind = type(game)
-        return cls(kind.audience is Game.audience, kind.outcome is not Game.outcome)
+        return cls(has_one_audience(kind), kind.outcome is not Game.outcome)
 
     def went_wrong(self, code: str, reason: str) -> None:
         """Count an error, and keep the first reason of its kind."""

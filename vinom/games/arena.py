@@ -25,7 +25,8 @@ from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from vinom.game import Chance, Event, Game, Outcome, Seat, Step, Table
-from vinom.games.rounds import BOT_NAMES, Rematch, agree, is_agreed
+from vinom.games.rounds import agree, is_agreed
+from vinom.turns import Rematch
 
 WIDTH = 24_000
 HEIGHT = 13_500
@@ -358,7 +359,6 @@ class Arena(Game[ArenaState, Action]):
     """
     icon = "/boards/arena.svg"
     board = "/boards/arena.js"
-    bot_names = BOT_NAMES
     actions = Action
     options = ArenaOptions
     seats = (2, 8)

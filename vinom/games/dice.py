@@ -18,13 +18,12 @@ from msgspec.structs import replace
 
 from vinom.game import Chance, Event, Game, Outcome, Rejected, Step, Table
 from vinom.games.rounds import (
-    BOT_NAMES,
-    Rematch,
     agree,
     ask_again,
     ensure_turn,
     is_agreed,
 )
+from vinom.turns import Rematch
 
 #: Faces and their value; the first straight found counts.
 _STRAIGHTS = (
@@ -191,7 +190,6 @@ class Dice(Game[DiceState, Action]):
     """
     icon = "/boards/dice.svg"
     board = "/boards/dice.js"
-    bot_names = BOT_NAMES
     actions = Action
     options = DiceOptions
     seats = (2, 2)

@@ -18,7 +18,6 @@ from msgspec import Meta, Struct, field
 from msgspec.structs import replace
 
 from vinom.game import Chance, Event, Game, Outcome, Rejected, Step, Table
-from vinom.games.rounds import BOT_NAMES
 
 Direction = Literal["up", "right", "down", "left"]
 
@@ -276,7 +275,6 @@ class Maze(Game[MazeState, Move | Dance]):
     """
     icon = "/boards/maze.svg"
     board = "/boards/maze.js"
-    bot_names = BOT_NAMES
     actions = Move | Dance
     options = MazeOptions
     seats = (2, 4)

@@ -20,13 +20,12 @@ from msgspec.structs import replace
 
 from vinom.game import Chance, Event, Game, Outcome, Rejected, Step, Table
 from vinom.games.rounds import (
-    BOT_NAMES,
-    Rematch,
     agree,
     ask_again,
     ensure_turn,
     is_agreed,
 )
+from vinom.turns import Rematch
 
 #: Rank, then suit. The queen of clubs is not in play.
 DECK = tuple(
@@ -126,7 +125,6 @@ class OldMaid(Game[MaidState, Draw | Rematch]):
     """
     icon = "/boards/oldmaid.svg"
     board = "/boards/oldmaid.js"
-    bot_names = BOT_NAMES
     actions = Draw | Rematch
     options = MaidOptions
     seats = (2, 6)

@@ -16,7 +16,6 @@ from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from vinom.game import Chance, Event, Game, Outcome, Rejected, Seat, Step, Table
-from vinom.games.rounds import BOT_NAMES
 
 #: Highest stake or bet.
 MOST_MONEY = 1000
@@ -370,7 +369,6 @@ class OweDrahn(Game[DrahnState, Action]):
     """
     icon = "/boards/owedrahn.svg"
     board = "/boards/owedrahn.js"
-    bot_names = BOT_NAMES
     actions = Action
     options = DrahnOptions
     seats = (2, 16)

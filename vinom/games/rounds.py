@@ -9,13 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from msgspec import Struct
-
 from vinom.errors import Rejected
-
-
-class Rematch(Struct, frozen=True, forbid_unknown_fields=True, tag="rematch"):
-    """Ask for another round."""
+from vinom.turns import Rematch as Rematch
 
 
 def ensure_turn(seat: int, turn: int | None) -> None:
@@ -64,10 +59,3 @@ def is_agreed(asked: Collection[int], here: Collection[int]) -> bool:
 def agree(asked: Sequence[int], seat: int) -> Rematch | None:
     """Have a bot agree to every rematch, and never ask first."""
     return Rematch() if asked and seat not in asked else None
-
-
-#: Short ones, as many as the largest table has seats beside a player.
-BOT_NAMES = (
-    *("Pixel", "Mabel", "Otto", "Juno", "Biscuit", "Tilda", "Rufus", "Pepper"),
-    *("Wanda", "Figaro", "Clover", "Boris", "Nutmeg", "Hugo", "Olive"),
-)

@@ -16,7 +16,7 @@ import attrs
 import msgspec
 from msgspec import json
 
-from vinom.game import Game
+from vinom.game import Game, has_one_audience
 from vinom.play.guard import ask_plainly
 
 #: Most views that one room keeps, and most bytes of all of them.
@@ -121,7 +121,7 @@ class Views:
         :param encode: writes a view: as MessagePack, or `encode_json`.
         """
         self._game, self._ask, self._encode = game, ask, encode
-        self.has_one_audience = type(game).audience is Game.audience
+        self.has_one_audience = has_one_audience(type(game))
         self._version = 0
         self._shown: dict[Hashable, bytes] = {}
         self._setup: bytes | None = None

@@ -6,7 +6,8 @@ from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from vinom.game import Chance, Event, Game, Outcome, Rejected, Step
-from vinom.games.rounds import Rematch, agree, ask_again, ensure_turn, is_agreed
+from vinom.games.rounds import agree, ask_again, ensure_turn, is_agreed
+from vinom.turns import Rematch
 
 ROWS, COLS = 6, 7
 Board = tuple[tuple[int | None, ...], ...]

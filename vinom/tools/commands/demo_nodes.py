@@ -31,9 +31,9 @@ from vinom.client.rooms import LiveRoom
 from vinom.client.sdk import Client
 from vinom.client.terminal.screen import QUIET, Canvas, Row, Style
 from vinom.game import Chance
-from vinom.games.rounds import Rematch
 from vinom.play.game_loader import find_game
 from vinom.tools.commands.child_node import ChildNode, NodeFailed, RedisChild, free_port
+from vinom.turns import Rematch
 
 #: Letters of nodes; there cannot be more.
 LETTERS = "ABCDE"

@@ -10,7 +10,7 @@ import attrs
 import msgspec
 
 from vinom.errors import Unreadable
-from vinom.game import Game
+from vinom.game import Game, has_one_audience
 from vinom.net.packets.reliable import MOST_WAITING
 from vinom.play.choices import action_decoder
 from vinom.play.guard import Guard
@@ -140,7 +140,7 @@ class Checker:
         for witness in witnesses:
             for version, shown in witness.seen.items():
                 seen.setdefault(version, {})[witness.seat] = shown
-        if type(self._game).audience is Game.audience:
+        if has_one_audience(type(self._game)):
             forked = [v for v, shown in seen.items() if len({*shown.values()}) > 1]
             if forked:
                 found(
