@@ -436,6 +436,8 @@ class Game(Generic[S, A]):
         """
         game: Any = type(self)
         state: Any = type(s)
+        if not issubclass(state, Struct):
+            raise NotImplementedError(f"{game.__name__} must define view()")
         shown, values = _showing(game, state)
         if not self.secret or self.revealed(s):
             return shown(*values(s))

@@ -190,7 +190,7 @@ class TurnGame(Game[S, A]):
         """Pass the turn on: to *seat*, or to the next one in order."""
         if seat is None:
             seat = s.starter if s.turn is None else self.after(s, s.turn)
-        return self._timed(self._spent(s, now).with_(turn=seat, waiting=()), seat, now)
+        return _timed(_spent(s, now).with_(turn=seat, waiting=()), self, seat, now)
 
     def again(self, s: S, now: float) -> S:
         """Leave the turn with the same seat, with new time."""
@@ -203,7 +203,7 @@ class TurnGame(Game[S, A]):
             playing = self.playing(s)
             first = s.starter if s.starter in playing else self.after(s, s.starter)
             return self.next_turn(s, now, first)
-        return self._timed(s.with_(waiting=self.playing(s)), None, now)
+        return _timed(s.with_(waiting=self.playing(s)), self, None, now)
 
     def done(self, s: S, seat: int, now: float) -> S | Step[S]:
         """In a phase in which all act: this seat has, and waits for the others."""
@@ -212,16 +212,16 @@ class TurnGame(Game[S, A]):
 
     def win(self, s: S, seat: int, how: str = "") -> Step[S]:
         """End the round: this seat, and its team, are first."""
-        first = self._side(s, seat)
+        first = _side(s, seat)
         rest = tuple(
             one for one in range(len(s.wins)) if one not in first and one not in s.out
         )
-        return self.finish(s, (first, rest, *self._outed(s, first)), how)
+        return self.finish(s, (first, rest, *_outed(s, first)), how)
 
     def draw(self, s: S, how: str = "draw") -> Step[S]:
         """End the round: all who are in it share first place."""
         first = tuple(one for one in range(len(s.wins)) if one not in s.out)
-        return self.finish(s, (first, *self._outed(s, first)), how)
+        return self.finish(s, (first, *_outed(s, first)), how)
 
     def finish(self, s: S, places: Iterable[Iterable[int]], how: str = "") -> Step[S]:
         """
@@ -248,11 +248,11 @@ class TurnGame(Game[S, A]):
     def put_out(self, s: S, seat: int, how: str, now: float) -> S | Step[S]:
         """Put a seat out of the round; the last side that is left wins."""
         after = s.with_(out=(*s.out, seat))
-        sides = {self._side(s, one) for one in self.playing(after)}
+        sides = {_side(s, one) for one in self.playing(after)}
         if len(sides) < 2:
             return self.win(after, min(sides)[0] if sides else seat, how)
         return Step(after, (Event("out", {"seat": seat, "how": how}),)).then(
-            self._passed, seat, now
+            _passed, self, seat, now
         )
 
     def timed_out(self, s: S, seat: int, now: float) -> S | Step[S]:
@@ -260,8 +260,8 @@ class TurnGame(Game[S, A]):
         if self.on_timeout == "forfeit":
             return self.put_out(s, seat, "timeout", now)
         if self.on_timeout == "bot" or seat in s.gone:
-            return self._act_for(s, seat, now)
-        return self._passed(s, seat, now)
+            return _act_for(s, self, seat, now)
+        return _passed(s, self, seat, now)
 
     # What the engine calls.
 
@@ -274,12 +274,12 @@ class TurnGame(Game[S, A]):
         if self.teams:
             known["teams"] = tuple(seat.team for seat in table.seats)
         s: Any = self.state(chance=table.chance, wins=(0,) * count, **known)
-        return self._begin(s, 0.0)
+        return _begin(s, self, 0.0)
 
     def act(self, s: S, seat: int, action: A, now: float) -> S | Step[S]:
         """Let a player act whose turn it is, or ask for a rematch."""
         if isinstance(action, Rematch):
-            return self._ask(s, seat, now)
+            return _ask(s, self, seat, now)
         if s.phase == OVER:
             raise Rejected("round_over", "this round is over; ask for a rematch")
         if seat in s.out:
@@ -319,16 +319,16 @@ class TurnGame(Game[S, A]):
         s = s.with_(gone=(*s.gone, seat), rematch=rematch)
         if s.phase == OVER:
             # The others may have been waiting for this one.
-            return self._begin(s, now) if self._is_agreed(s) else s
+            return _begin(s, self, now) if _is_agreed(s, self) else s
         if seat in s.out:
             return s
         if self.on_leave == "forfeit":
             return self.put_out(s, seat, "left", now)
         if self.on_leave == "bot":
-            return self._timed(s, seat, now) if seat == s.turn else s
-        if len({self._side(s, one) for one in self.playing(s)}) < 2:
+            return _timed(s, self, seat, now) if seat == s.turn else s
+        if len({_side(s, one) for one in self.playing(s)}) < 2:
             return self.win(s, (self.playing(s) or (seat,))[0], "left")
-        return self._passed(s, seat, now)
+        return _passed(s, self, seat, now)
 
     def setup(self, s: S) -> Any:
         """Show the options."""
@@ -353,93 +353,99 @@ class TurnGame(Game[S, A]):
             return None
         return self.choose(view, seat, chance, setup)
 
-    def _begin(self, s: S, now: float) -> Step[S]:
-        """Begin a round with those who are here."""
-        lasting = ("wins", "teams", "gone", "starter", "options", *self.kept)
-        had = self.state.__struct_fields__
-        fresh: Any = self.state(
-            chance=s.chance,
-            round=s.round + 1,
-            bank=(self.bank_seconds,) * len(s.wins) if self.bank_seconds else (),
-            **{name: getattr(s, name) for name in lasting if name in had},
-        )
-        if self.starter == "drawn" or not s.round:
-            playing = self.playing(fresh)
-            pick, chance = s.chance.below(len(playing))
-            fresh = fresh.with_(starter=playing[pick], chance=chance)
-        else:
-            fresh = fresh.with_(starter=self.after(fresh, s.starter))
-        fresh = self.enter(fresh, next(iter(self.phases), PLAYING), now)
-        facts = {"round": fresh.round, "starter": fresh.starter}
-        return Step(fresh, (Event("began", facts),)).then(self.begin, now)
 
-    def _ask(self, s: S, seat: int, now: float) -> S | Step[S]:
-        """Note that a seat wants another round; it begins once all who are here do."""
-        if s.phase != OVER:
-            raise Rejected("round_runs", "this round is not over yet")
-        if len(s.wins) - len(s.gone) < self._fewest():
-            raise Rejected("alone", "too many players have left for another round")
-        if seat in s.rematch:
-            return s
-        s = s.with_(rematch=tuple(sorted((*s.rematch, seat))))
-        if self._is_agreed(s):
-            return self._begin(s, now)
-        return Step(s, (Event("asked", {"seat": seat}),))
+def _begin(s: S, game: TurnGame[S, Any], now: float) -> Step[S]:
+    """Begin a round with those who are here."""
+    lasting = ("wins", "teams", "gone", "starter", "options", *game.kept)
+    had = game.state.__struct_fields__
+    fresh: Any = game.state(
+        chance=s.chance,
+        round=s.round + 1,
+        bank=(game.bank_seconds,) * len(s.wins) if game.bank_seconds else (),
+        **{name: getattr(s, name) for name in lasting if name in had},
+    )
+    if game.starter == "drawn" or not s.round:
+        playing = game.playing(fresh)
+        pick, chance = s.chance.below(len(playing))
+        fresh = fresh.with_(starter=playing[pick], chance=chance)
+    else:
+        fresh = fresh.with_(starter=game.after(fresh, s.starter))
+    fresh = game.enter(fresh, next(iter(game.phases), PLAYING), now)
+    facts = {"round": fresh.round, "starter": fresh.starter}
+    return Step(fresh, (Event("began", facts),)).then(game.begin, now)
 
-    def _is_agreed(self, s: S) -> bool:
-        here = [seat for seat in range(len(s.wins)) if seat not in s.gone]
-        return len(here) >= self._fewest() and set(here) <= set(s.rematch)
 
-    def _fewest(self) -> int:
-        return self.seats[0]
+def _ask(s: S, game: TurnGame[S, Any], seat: int, now: float) -> S | Step[S]:
+    """Note that a seat wants another round; it begins once all who are here do."""
+    if s.phase != OVER:
+        raise Rejected("round_runs", "this round is not over yet")
+    if len(s.wins) - len(s.gone) < game.seats[0]:
+        raise Rejected("alone", "too many players have left for another round")
+    if seat in s.rematch:
+        return s
+    s = s.with_(rematch=tuple(sorted((*s.rematch, seat))))
+    if _is_agreed(s, game):
+        return _begin(s, game, now)
+    return Step(s, (Event("asked", {"seat": seat}),))
 
-    def _side(self, s: S, seat: int) -> tuple[int, ...]:
-        """Return the seats that win with this one."""
-        if not s.teams:
-            return (seat,)
-        seats = range(len(s.teams))
-        return tuple(one for one in seats if s.teams[one] == s.teams[seat])
 
-    def _outed(self, s: S, first: tuple[int, ...]) -> list[tuple[int, ...]]:
-        """Return the places of those who are out: the last one first."""
-        return [(seat,) for seat in reversed(s.out) if seat not in first]
+def _is_agreed(s: S, game: TurnGame[S, Any]) -> bool:
+    here = [seat for seat in range(len(s.wins)) if seat not in s.gone]
+    return len(here) >= game.seats[0] and set(here) <= set(s.rematch)
 
-    def _passed(self, s: S, seat: int, now: float) -> S | Step[S]:
-        """Wait no longer for a seat."""
-        if seat in s.waiting:
-            return self.done(s, seat, now)
-        return self.next_turn(s, now) if seat == s.turn else s
 
-    def _timed(self, s: S, seat: int | None, now: float) -> S:
-        """Set the time to act, from now on."""
-        if seat in s.gone:
-            return s.with_(due=now + self.bot_seconds)
-        seconds = self.time_for(s, seat)
-        if seconds is None:
-            return s.with_(due=None)
-        spare = s.bank[seat] if s.bank and seat is not None else 0.0
-        return s.with_(due=now + seconds + spare)
+def _side(s: TurnState, seat: int) -> tuple[int, ...]:
+    """Return the seats that win with this one."""
+    if not s.teams:
+        return (seat,)
+    seats = range(len(s.teams))
+    return tuple(one for one in seats if s.teams[one] == s.teams[seat])
 
-    def _spent(self, s: S, now: float) -> S:
-        """Take what a turn needed beyond its own time from the seat's bank."""
-        if not s.bank or s.turn is None or s.due is None:
-            return s
-        left = min(s.bank[s.turn], max(0.0, s.due - now))
-        return s.with_(bank=put(s.bank, s.turn, left))
 
-    def _act_for(self, s: S, seat: int, now: float) -> S | Step[S]:
-        """Play one action that `choose` finds; without one the turn passes."""
-        _, chance = s.chance.draw()
-        s = s.with_(chance=chance)
-        view = to_builtins(self.view(s, self.audience(s, seat)))
-        setup = to_builtins(self.setup(s))
-        action = self.choose(view, seat, chance.fork("bot"), setup)
-        step = Step(s)
-        if action is not None:
-            with suppress(Rejected):
-                step = step.then(self.act, seat, action, now)
-        if step.state is s:
-            return step.then(self._passed, seat, now)
-        if step.state.turn == seat and step.state.due == s.due:
-            return step.then(self._timed, seat, now)
-        return step
+def _outed(s: TurnState, first: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """Return the places of those who are out: the last one first."""
+    return [(seat,) for seat in reversed(s.out) if seat not in first]
+
+
+def _passed(s: S, game: TurnGame[S, Any], seat: int, now: float) -> S | Step[S]:
+    """Wait no longer for a seat."""
+    if seat in s.waiting:
+        return game.done(s, seat, now)
+    return game.next_turn(s, now) if seat == s.turn else s
+
+
+def _timed(s: S, game: TurnGame[S, Any], seat: int | None, now: float) -> S:
+    """Set the time to act, from now on."""
+    if seat in s.gone:
+        return s.with_(due=now + game.bot_seconds)
+    seconds = game.time_for(s, seat)
+    if seconds is None:
+        return s.with_(due=None)
+    spare = s.bank[seat] if s.bank and seat is not None else 0.0
+    return s.with_(due=now + seconds + spare)
+
+
+def _spent(s: S, now: float) -> S:
+    """Take what a turn needed beyond its own time from the seat's bank."""
+    if not s.bank or s.turn is None or s.due is None:
+        return s
+    left = min(s.bank[s.turn], max(0.0, s.due - now))
+    return s.with_(bank=put(s.bank, s.turn, left))
+
+
+def _act_for(s: S, game: TurnGame[S, Any], seat: int, now: float) -> S | Step[S]:
+    """Play one action that `choose` finds; without one the turn passes."""
+    _, chance = s.chance.draw()
+    s = s.with_(chance=chance)
+    view = to_builtins(game.view(s, game.audience(s, seat)))
+    setup = to_builtins(game.setup(s))
+    action = game.choose(view, seat, chance.fork("bot"), setup)
+    step = Step(s)
+    if action is not None:
+        with suppress(Rejected):
+            step = step.then(game.act, seat, action, now)
+    if step.state is s:
+        return step.then(_passed, game, seat, now)
+    if step.state.turn == seat and step.state.due == s.due:
+        return step.then(_timed, game, seat, now)
+    return step

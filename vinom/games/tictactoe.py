@@ -63,6 +63,7 @@ class Board(TurnState, frozen=True):
 class TicTacToe(TurnGame[Board, Place]):
     """The rules."""
 
+    name = "tictactoe"
     title = "Tic-tac-toe"
     about = "Get three in a row before the other player does."
     rules = """
