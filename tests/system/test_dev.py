@@ -19,6 +19,7 @@ from twisted.trial.unittest import TestCase
 
 from tests.support.programs import start_program
 from tests.system.test_demo import ROOT, VINOM
+from vinom.client.sdk import connect
 from vinom.tools.commands.child_node import free_port
 
 GAME = '''
@@ -208,6 +209,42 @@ class DevTests(TestCase):
                 await deferToThread(urlopen, request)
             self.assertEqual(caught.exception.code, status)
             caught.exception.close()
+
+    async def test_breakpoint(self) -> None:
+        """
+        With ``--no-guard`` a game stops at its breakpoint for as long as the author
+        looks at it in the terminal, and then goes on; without, it is ended.
+        """
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        stops = GAME.replace("(1, 2)", "(1, 1)").replace(
+            "        return State(s.total",
+            "        breakpoint()\n        return State(s.total",
+        )
+        (folder / "counter.py").write_text(stops)
+        dev = start_program(
+            self,
+            *(*VINOM, "dev", "counter:Counter", "--no-guard"),
+            environ=dict(os.environ, PYTHONPATH=str(ROOT), PYTHONUNBUFFERED="1"),
+            path=str(folder),
+            usePTY=True,
+        )
+        await dev.printed(b"programs connect")
+        found = re.search(rb"programs connect to 127\.0\.0\.1 (\d+)", dev.output)
+        assert found is not None
+        client = await connect(reactor, "localhost", int(found[1]), name="ann")
+        self.addCleanup(client.close)
+        room = await client.join_room("counter", "r1", create=True)
+        while room.view is None:
+            await deferLater(reactor, 0.05)
+        room.act({"type": "say", "number": 3})
+        await dev.printed(b"(Pdb)")
+        await deferLater(reactor, 1.5)
+        dev.transport.write(b"p action.number * 111\n")
+        await dev.printed(b"333")
+        dev.transport.write(b"c\n")
+        while room.view != {"total": 3}:
+            await deferLater(reactor, 0.05)
 
     async def test_port_taken(self) -> None:
         """

@@ -654,7 +654,7 @@ def build_rooms(base: Base, fleet: FleetParts, lobby: Lobby) -> Rooms:
                 grace_seconds=settings.grace_seconds,
                 fill_seconds=settings.fill_seconds,
             ),
-            guard_games(),
+            guard_games() if settings.guards_games else None,
             base.results,
             shows_faults=settings.dev_notes is not None,
         ),

@@ -61,6 +61,7 @@ class Child(ProcessProtocol, ABC):
     :ivar port: its TCP port.
     :ivar state_dir: its temporary directory; empty before the start.
     :ivar exited: has the process exited?
+    :ivar environ: added to its environment.
     """
 
     #: What its errors call it.
@@ -83,6 +84,7 @@ class Child(ProcessProtocol, ABC):
         self.host, self.port = "127.0.0.1", free_port() if port is None else port
         self._log: deque[bytes] = deque(maxlen=40)
         self.state_dir = ""
+        self.environ: dict[str, str] = {}
         self._gone: list[Deferred[None]] = []
         self.exited = False
         self._is_spawned = False
@@ -145,7 +147,8 @@ class Child(ProcessProtocol, ABC):
     async def _run(self) -> None:
         command = [sys.executable, "-c", _APART, *self.command()]
         self._is_spawned = True
-        self._reactor.spawnProcess(self, sys.executable, command, _environ())
+        environ = _environ() | self.environ
+        self._reactor.spawnProcess(self, sys.executable, command, environ)
         give_up = self._reactor.seconds() + _START_SECONDS
         while not await self.answers() or self.exited:
             if self.exited:

@@ -31,6 +31,7 @@ from vinom.tools.commands.child_node import (
 )
 from vinom.tools.commands.dev_source import (
     Loaded,
+    breakpoints,
     changed_between,
     find_sources,
     look,
@@ -51,6 +52,8 @@ game PACKAGE.MODULE:CLASS
 --origin HOST[:PORT]...
              let web pages of this host connect too, such as localhost:5173; may be
              repeated
+--no-guard   let calls into the game take any time in rooms, so that it can stop at a
+             breakpoint(); the terminal is the debugger's then
 """
 
 
@@ -78,7 +81,13 @@ def run(options: argparse.Namespace) -> int:
         )
     code, _ = run_in_foreground(
         lambda reactor: Workshop(
-            reactor, options.game, sources, http, site, tuple(options.origin)
+            reactor,
+            options.game,
+            sources,
+            http,
+            site,
+            tuple(options.origin),
+            is_guarded=not options.no_guard,
         )
     )
     return code
@@ -122,6 +131,7 @@ class Workshop:
         http: int,
         site: Path | None = None,
         origins: Sequence[str] = (),
+        is_guarded: bool = True,
     ) -> None:
         """
         :param reactor: runs it.
@@ -130,9 +140,10 @@ class Workshop:
         :param http: port of the page.
         :param site: folder of a page of the author's own.
         :param origins: hosts whose pages may connect.
+        :param is_guarded: whether calls into the game that take too long are ended.
         """
         self._reactor, self._spec, self._sources = reactor, spec, sources
-        self._http, self._site = http, site
+        self._http, self._site, self._is_guarded = http, site, is_guarded
         self._arguments = [f"--origin={origin}" for origin in origins]
         if site is not None:
             self._arguments.append(f"--page={site}")
@@ -284,6 +295,8 @@ class Workshop:
             self._lobby,
             output=self._trouble.look,
         )
+        if not self._is_guarded:
+            node.environ = breakpoints()
         node.state_dir = tempfile.mkdtemp(prefix="vinom-")
         (Path(node.state_dir) / DEV_NOTES).symlink_to(self._notes)
         try:
@@ -301,7 +314,12 @@ class Workshop:
 
     def _write_note(self, game: str, error: str) -> None:
         """Replace the note that the page reads, in one step."""
-        notes = {"game": game, "build": self._build, "error": error}
+        notes = {
+            "game": game,
+            "build": self._build,
+            "error": error,
+            "guard": self._is_guarded,
+        }
         fresh = self._notes.with_suffix(".new")
         fresh.write_text(json.dumps(notes))
         fresh.replace(self._notes)

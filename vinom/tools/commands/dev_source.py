@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib
 import os
+import pdb
 import sys
 import traceback
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -64,6 +66,36 @@ class Loaded(Struct, frozen=True):
         more = len(names) - _MOST_NAMES
         shown = ", ".join(names[:_MOST_NAMES])
         return f"{shown} and {more} more" if more > 0 else shown
+
+
+#: Names our terminal to the node's process, which has no own one.
+_TERMINAL = "DEV_TERMINAL"
+
+
+def breakpoints() -> dict[str, str]:
+    """
+    Return what lets ``breakpoint()`` in a node's process talk to our terminal.
+
+    Nothing, if there is no terminal or the author chose another debugger.
+    """
+    if not os.isatty(0) or "PYTHONBREAKPOINT" in os.environ:
+        return {}
+    return {
+        _TERMINAL: os.ttyname(0),
+        "PYTHONBREAKPOINT": f"{stop_here.__module__}.{stop_here.__name__}",
+    }
+
+
+def stop_here() -> None:
+    """Stop at the author's line: what ``breakpoint()`` does, see `breakpoints`."""
+    _debugger().set_trace(sys._getframe(1))
+
+
+@cache
+def _debugger() -> pdb.Pdb:
+    # Not as our controlling terminal: Ctrl-C there is for `vinom dev`.
+    fd = os.open(os.environ[_TERMINAL], os.O_RDWR | os.O_NOCTTY)
+    return pdb.Pdb(stdin=open(os.dup(fd)), stdout=open(fd, "w"))
 
 
 def find_sources(spec: str) -> Path:
