@@ -123,8 +123,10 @@ static void send_input(Player *p) {
   at[4] = waiting;
   at += 5;
   for (u32 i = 1; i <= waiting; i++) {
-    *at++ = 0;
-    *at++ = ACTION;
+    put32(at, 0);
+    at[4] = 0;
+    at[5] = ACTION;
+    at += 6;
     memcpy(at, p->action[(p->acked + i) % RING], ACTION);
     at += ACTION;
   }
@@ -185,7 +187,7 @@ static void hear_state(Player *p, const u8 *packet, int size, u64 now) {
   if (applied > p->answered && applied <= p->sent) {
     u8 tag[4];
     put32(tag, tag_of(p, applied));
-    if (!memmem(packet + 23, size - 23, tag, 4))
+    if (!memmem(packet + 27, size - 27, tag, 4))
       wrong++;
     while (p->answered < applied) {
       p->answered++;
@@ -232,7 +234,7 @@ static void hear(Player *p, const u8 *packet, int size, u64 now) {
       send_input(p);
     break;
   case STATE:
-    if (packet[22] == 1)
+    if (packet[26] == 1)
       hear_state(p, packet, size, now);
     else
       wrong++;

@@ -30,6 +30,7 @@ __all__ = [
     "Chance",
     "Event",
     "Game",
+    "Input",
     "NoLoadout",
     "NoOptions",
     "Outcome",
@@ -258,6 +259,25 @@ class Event(Struct, frozen=True):
     to: int | None = None
 
 
+class Input(tuple[int, A], Generic[S, A]):
+    """
+    A seat and its action, as a pair; made for games with `Game.past_ticks`.
+
+    :ivar seen: the state that the player was shown when it acted, as far as it says so:
+        it may claim any of the last `Game.past_ticks`.
+    :ivar tick: the number of the tick that led to it.
+    """
+
+    seen: S
+    tick: int
+
+    def __new__(cls, seat: int, action: A, seen: S, tick: int = 0) -> Input[S, A]:
+        """Make the input of a seat."""
+        made = super().__new__(cls, (seat, action))
+        made.seen, made.tick = seen, tick
+        return made
+
+
 class Step(Struct, Generic[S], frozen=True):
     """
     The next state, with the events that led to it.
@@ -339,6 +359,9 @@ class Game(Generic[S, A]):
         players, and call `joined` for each newcomer.
     :cvar tick_hz: fixed steps per second; with 0 the state changes on actions and
         deadlines only.
+    :cvar past_ticks: how many ticks before the newest one a player may have been shown
+        when it acted; then each input of `tick` is an `Input`, whose `seen` is that
+        state. 0 if the game does not look at it.
     :cvar schema: version of the state's format; only the same version replays a
         recording.
     :cvar durability: "ahead": a state is stored before anyone sees it; "behind": soon
@@ -390,6 +413,7 @@ class Game(Generic[S, A]):
     teams: ClassVar[int | None] = None
     late_join: ClassVar[bool] = False
     tick_hz: ClassVar[int] = 0
+    past_ticks: ClassVar[int] = 0
     schema: ClassVar[int] = 1
     durability: ClassVar[Literal["store", "ahead", "behind", "none"]] = "ahead"
     absent: ClassVar[Literal["wait", "bot", "forfeit"]] = "wait"
@@ -472,7 +496,8 @@ class Game(Generic[S, A]):
         Ignore what the rules forbid. If it raises `Rejected`, the first input at which
         it does is refused, and the step is made again without it.
 
-        :param inputs: the actions since the last step, each with its seat.
+        :param inputs: the actions since the last step, each with its seat; with
+            `past_ticks` each is an `Input`.
         :param n: the number of this step.
         """
         return s

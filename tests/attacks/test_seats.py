@@ -259,7 +259,7 @@ class OldEpochTests(SynchronousTestCase):
         self.assertEqual(len(newer.of(Joined)), 1)
         late = msgpack.encode({"type": "say", "word": "late"})
         for number in range(2, 42):
-            ann.send_packet(write_input(1000 + number, 1, 0, number, [late]))
+            ann.send_packet(write_input(1000 + number, 1, 0, number, [(0, late)]))
             net.run(0.05)
         # Forty came; none was looked at, and not each was answered.
         made, sent = spent.take()

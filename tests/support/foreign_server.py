@@ -295,10 +295,10 @@ class Line:
             first, count = struct.unpack_from(">IB", packet, 13)
             at, before = 18, self.seat.acted
             for number in range(first, first + count):
-                (size,) = struct.unpack_from(">H", packet, at)
+                (size,) = struct.unpack_from(">H", packet, at + 4)
                 if number == self.seat.acted + 1 and self.match.version:
-                    self.match.act(self.seat, number, packet[at + 2 : at + 2 + size])
-                at += 2 + size
+                    self.match.act(self.seat, number, packet[at + 6 : at + 6 + size])
+                at += 6 + size
             if self.seat.acted != before:
                 self.server.show(self.match)
 
@@ -313,7 +313,7 @@ class Line:
             return
         if match.version and seat.seen < match.version:
             passed = int(1000 * (time.monotonic() - match.began))
-            head = struct.pack(">IIIBB", seat.applied, match.version, passed, 0, 1)
+            head = struct.pack(">IIIIBB", seat.applied, match.version, passed, 0, 0, 1)
             self.send(STATE, head + match.view())
         if seat.parts:
             body = struct.pack(">IB", seat.first, len(seat.parts))

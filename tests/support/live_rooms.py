@@ -8,6 +8,7 @@ from typing import Any
 from msgspec import Struct, json
 from msgspec.structs import replace
 
+from tests.support.glimpse import Glimpse
 from tests.support.lobbies import LobbyWorld, MemoryLine
 from vinom.base.messages.rooms import merge
 from vinom.game import Chance, Event, Game, Outcome, Rejected, Seat, Step, Table
@@ -245,9 +246,9 @@ class Sides(Few):
         return Heard(len(table.seats), last=" ".join(f"{i}/{n}/{t}" for i, n, t in who))
 
 
-GAMES: tuple[type[Pair], ...] = (
+GAMES: tuple[type[Game[Any, Any]], ...] = (
     *(Pair, Few, Each, Open, Secret, Wide, Missing, Beat, Between, NoBot, Brief),
-    *(Hosted, Sides, Rounds),
+    *(Hosted, Sides, Rounds, Glimpse),
 )
 
 

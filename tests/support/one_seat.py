@@ -84,4 +84,4 @@ class OneSeat:
     def _show(self, link: SeatLink, now: float) -> None:
         view = self.room.view(self.room.audience_of(0))
         version = self.room.version
-        link.state(version, state_tails(version, 0, view), link.consumed, now)
+        link.state(version, state_tails(version, 0, 0, view), link.consumed, now)

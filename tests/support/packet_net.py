@@ -80,7 +80,7 @@ class PacketNet:
 
     def show(self, version: int, view: bytes) -> None:
         """Let the server send a state that answers all actions so far."""
-        tails = state_tails(version, version * 10, view)
+        tails = state_tails(version, version * 10, 3 * version, view)
         self.seat.state(version, tails, self.seat.consumed, self.clock.seconds())
 
     @property

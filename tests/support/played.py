@@ -165,7 +165,7 @@ class ScriptedServer:
 
     def state(self, version: int, view: Any, applied: int = 0) -> None:
         now = self.reactor.seconds()
-        tails = state_tails(version, version * 1000, msgpack.encode(view))
+        tails = state_tails(version, version * 1000, 0, msgpack.encode(view))
         assert self.link is not None
         self.link.state(version, tails, applied, now)
         self._pump()

@@ -106,17 +106,19 @@ class GameLine:
         """Share of recent packets that got lost, 0 to 1."""
         return None if self.link is None else self.link.loss
 
-    def act(self, action: bytes) -> int:
+    def act(self, action: bytes, tick: int = 0) -> int:
         """
         Send an action.
 
+        :param action: MessagePack.
+        :param tick: the tick that the player was shown; 0 if that is unknown.
         :returns: the number it is acknowledged by; 0 if it could not be sent.
         :raises ValueError: it is too long.
         """
         link = self.link
         if link is None or self._phase != "open":
             return 0
-        number = link.act(action, self._clock.seconds())
+        number = link.act(action, self._clock.seconds(), tick)
         self._pump(link)
         self._port.flush()
         return number

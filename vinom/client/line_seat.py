@@ -70,6 +70,7 @@ class LineSeat:
     :ivar view: the latest; ``None`` before the first.
     :ivar version: of the view.
     :ivar time: of the view, seconds of match time.
+    :ivar tick: the last fixed step before it; 0 if the game has none.
     :ivar acked: number of our latest action that was applied.
     :ivar skipped: number of states that the server left out because we read slowly.
     :ivar waiting: the actions without an answer, by number, as messages.
@@ -82,7 +83,7 @@ class LineSeat:
         self.seat: int | None = None
         self.setup: Any = None
         self.view: Any = None
-        self.version = self.acked = self.skipped = 0
+        self.version = self.tick = self.acked = self.skipped = 0
         self.time = 0.0
         self.waiting: dict[int, bytes] = {}
         self.news = RoomNews()
@@ -127,12 +128,13 @@ class LineSeat:
         """Must `act` wait until more actions are answered?"""
         return len(self.waiting) >= _MOST_WAITING
 
-    def act(self, number: int, data: Any) -> bytes:
+    def act(self, number: int, data: Any, tick: int = 0) -> bytes:
         """
         Encode an action, and keep it in `waiting`.
 
         :param number: its id, which `acked` reaches.
         :param data: a dict, or the game's own struct.
+        :param tick: the tick that the player was shown; 0 if that is unknown.
         """
         message = {
             "type": "action",
@@ -140,6 +142,8 @@ class LineSeat:
             "id": number,
             "data": data if isinstance(data, Mapping) else to_builtins(data),
         }
+        if tick:
+            message["tick"] = tick
         encoded = self.waiting[number] = _write(message)
         if not self._patches or self.view is None or len(self._views) >= _MOST_VIEWS:
             return encoded
@@ -173,7 +177,7 @@ class LineSeat:
                 del self._views[version]
         else:
             return False
-        self.version, self.time = shown.version, shown.time
+        self.version, self.time, self.tick = shown.version, shown.time, shown.tick
         self._settle(shown.ack.get(str(self.seat), 0))
         return True
 
@@ -284,17 +288,18 @@ class RoomLine:
         self._dialing = Deferred.fromCoroutine(self._dial(lobby))
         self._dialing.addErrback(self._failed)
 
-    def act(self, action: bytes) -> int:
+    def act(self, action: bytes, tick: int = 0) -> int:
         """
         Send an action.
 
         :param action: MessagePack.
+        :param tick: the tick that the player was shown; 0 if that is unknown.
         :returns: the number it is acknowledged by; 0 if it could not be sent.
         """
         if self._line is None or not self._is_joined or self._place.is_full:
             return 0
         self.number += 1
-        self._line.say(self._place.act(self.number, _unpack(action)))
+        self._line.say(self._place.act(self.number, _unpack(action), tick))
         return self.number
 
     def leave(self) -> None:
@@ -418,7 +423,9 @@ class RoomLine:
         place = self._place
         if place.see(shown, self._deliver_event) and not self._is_over:
             view = _pack(place.view)
-            self._deliver(StateArrived(place.version, place.time, view, place.acked))
+            self._deliver(
+                StateArrived(place.version, place.time, view, place.acked, place.tick)
+            )
 
     def _deliver(self, event: PlayerEvent) -> None:
         self._owner.took(self, event)

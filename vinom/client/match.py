@@ -119,6 +119,7 @@ class Match:
     :ivar view: the latest state, decoded; ``None`` before the first.
     :ivar version: of that state.
     :ivar time: match time of that state, seconds.
+    :ivar tick: the last fixed step before that state; 0 if the game has none.
     :ivar seen_at: when that state arrived, on the reactor's clock.
     :ivar acked: number of our latest action that this state answers.
     :ivar outcome: ``{round, places, scores}`` of the latest round that ended.
@@ -141,7 +142,7 @@ class Match:
         self.players: tuple[SeatName, ...] = found.players
         self.setup: Any = None
         self.view: Any = None
-        self.version = 0
+        self.version = self.tick = 0
         self.time = self.seen_at = 0.0
         self.acked = 0
         self.outcome: dict[str, Any] | None = None
@@ -172,18 +173,20 @@ class Match:
         """Take the seat; called once."""
         self._seat.take()
 
-    def act(self, action: Any) -> int:
+    def act(self, action: Any, tick: float | None = None) -> int:
         """
         Send an action.
 
         :param action: a dict, or the game's own struct.
+        :param tick: the tick that the player was shown, which may lie between two
+            states; ``None`` for that of `view`.
         :returns: its number, which `acked` reaches when a state answers it; 0 if
             nothing was sent, because there is no connection or too many actions are
             waiting for their answer.
         :raises ValueError: it is too long.
         """
         encoded = _encode(action)
-        number = self._seat.act(encoded)
+        number = self._seat.act(encoded, self.tick if tick is None else round(tick))
         for observer in self._observers:
             observer.acted(number, encoded)
         return number
@@ -316,7 +319,7 @@ class Match:
         if event.version < self.version:
             # It was sent before the connection was lost.
             return
-        self.version, self.time = event.version, event.time
+        self.version, self.time, self.tick = event.version, event.time, event.tick
         self.seen_at = self._reactor.seconds()
         self.acked, self._view = event.acked, event.view
         self.view = _decode(event.view)

@@ -113,6 +113,11 @@ class LiveRoom:
         return self.place.time
 
     @property
+    def tick(self) -> int:
+        """The last fixed step before the view; 0 if the game has none."""
+        return self.place.tick
+
+    @property
     def acked(self) -> int:
         """Id of our latest action that was applied."""
         return self.place.acked
@@ -124,7 +129,7 @@ class LiveRoom:
 
     # What the player does.
 
-    def act(self, action: Any) -> int:
+    def act(self, action: Any, tick: float | None = None) -> int:
         """
         Send an action.
 
@@ -132,13 +137,16 @@ class LiveRoom:
         once.
 
         :param action: a dict, or the game's own struct.
+        :param tick: the tick that the player was shown, which may lie between two
+            states; ``None`` for that of `view`.
         :returns: its id, which `acked` reaches; 0 if 64 are waiting already, or the
             room is over.
         """
         if self.is_over or self.place.is_full:
             return 0
         number = self._rooms.next_id()
-        message = self.place.act(number, action)
+        shown = self.tick if tick is None else round(tick)
+        message = self.place.act(number, action, shown)
         if self.is_connected:
             self._rooms.say(message)
         return number

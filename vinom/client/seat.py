@@ -248,16 +248,18 @@ class Seat:
 
         self._run(begin())
 
-    def act(self, action: bytes) -> int:
+    def act(self, action: bytes, tick: int = 0) -> int:
         """
         Send an action.
 
+        :param action: MessagePack.
+        :param tick: the tick that the player was shown; 0 if that is unknown.
         :returns: its number; 0 if it could not be sent.
         :raises ValueError: it is too long.
         """
         if self._line is None:
             return 0
-        number = self._line.act(action)
+        number = self._line.act(action, tick)
         self._number = max(self._number, number)
         return number
 

@@ -30,6 +30,7 @@ _KINDS: dict[str, Any] = {
     "seats": tuple[int, int],
     "teams": int | None,
     "tick_hz": _Steps,
+    "past_ticks": _Steps,
     "bot_seconds": float,
     "forfeit_seconds": float,
     "shared": tuple[str, ...],
@@ -139,6 +140,8 @@ def _mistake_in(cls: type[Game[Any, Any]]) -> str:
         return f"seats {cls.seats} must be 1 or more, fewest first"
     if cls.teams is not None and not 1 <= cls.teams <= most:
         return f"teams {cls.teams} must be 1 to {most}, or None"
+    if cls.past_ticks and not cls.tick_hz:
+        return "past_ticks needs ticks: set tick_hz"
     if cls.absent not in ("wait", "bot", "forfeit"):
         return f'absent {cls.absent!r} must be "wait", "bot" or "forfeit"'
     if cls.absent == "bot" and cls.bot is Game.bot:

@@ -11,6 +11,7 @@ code that sends it to players.
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,7 +21,7 @@ from msgspec import Struct
 
 from vinom.base.model import MatchPlan, SeatPlan
 from vinom.errors import Code, Refused, Rejected, Unreadable, VinomError
-from vinom.game import Chance, Event, Game, Outcome, Seat, Step, Table
+from vinom.game import Chance, Event, Game, Input, Outcome, Seat, Step, Table
 from vinom.play.choices import read_claims, read_loadout, read_options
 from vinom.play.guard import Guard, TooSlow
 from vinom.play.seats import teams_of
@@ -123,8 +124,9 @@ class Recorded(Struct, frozen=True, array_like=True, gc=False):
     :ivar kind: "act", "tick", "advance", "joined", "dropped", "returned" or "left".
     :ivar time: match time, seconds.
     :ivar seat: the seat; -1 if there is none.
-    :ivar data: the action; for a tick, its ``(seat, action)`` pairs; for "joined",
-        the newcomer.
+    :ivar data: the action; for a tick, its ``(seat, action)`` pairs, each with the tick
+        that was shown as third if the game has `past_ticks`; for "joined", the
+        newcomer.
     """
 
     kind: str
@@ -235,6 +237,8 @@ class Play:
     _asks_deadline: bool = attrs.field(default=False, init=False)
     _asks_outcome: bool = attrs.field(default=False, init=False)
     _seats: int = attrs.field(default=0, init=False)
+    # The states after the latest ticks, oldest first, if the game looks at them.
+    _past: deque[Any] | None = attrs.field(default=None, init=False)
 
     def lay(self, table: Table) -> None:
         """Make the first state, which is not shown before `begin`."""
@@ -247,6 +251,7 @@ class Play:
             self._take(result, 0.0)
         finally:
             self.version = 0
+        self._remember()
 
     def resume(self, point: Point, seats: int) -> None:
         """
@@ -259,6 +264,7 @@ class Play:
         self._proven = type(point.state)
         self.state, self.version = point.state, point.version
         self.time, self.ticks = point.time, point.ticks
+        self._remember()
         if self._asks:
             self._ask_ahead(point.state)
 
@@ -268,6 +274,8 @@ class Play:
         self._asks_outcome = kind.outcome is not Game.outcome
         self._asks = self._asks_deadline or self._asks_outcome
         self._seats = seats
+        if self.game.past_ticks:
+            self._past = deque(maxlen=self.game.past_ticks + 1)
 
     def begin(self) -> None:
         """Start match time: the first state becomes version 1."""
@@ -327,30 +335,64 @@ class Play:
                 "deadline() or outcome() raised Rejected; only act() may"
             ) from error
 
-    def tick(self, inputs: tuple[tuple[int, Any], ...], time: float) -> None:
+    def inputs_of(self, given: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
+        """
+        Return what the next tick gets: `Input`, if the game has `Game.past_ticks`.
+
+        :param given: seats and their actions; the tick that was shown may be third.
+        """
+        past = self._past
+        if past is None:
+            return tuple([one[:2] for one in given])
+        inputs = []
+        for seat, action, *shown in given:
+            # Unknown, or from the future: what is newest.
+            tick, seen = self.ticks, self.state
+            if shown and 0 < shown[0] < tick:
+                tick = max(shown[0], tick - len(past) + 1)
+                seen = past[tick - self.ticks - 1]
+            inputs.append(Input(seat, action, seen, tick))
+        return tuple(inputs)
+
+    def _remember(self) -> None:
+        """Keep the state after a tick, for players who were shown it."""
+        if self._past is not None:
+            self._past.append(self.state)
+
+    def tick(self, given: Sequence[tuple[Any, ...]], time: float) -> None:
         """
         Make one fixed step, with the actions since the one before.
 
         If the game raises `Rejected`, the input at which it does is left out, and the
         step is made with the others. The recording has only those.
+
+        :param given: as for `inputs_of`.
+        :param time: match time, seconds.
         """
+        inputs = self.inputs_of(given)
         self.ticks += 1
         try:
             result = self._make_tick(inputs)
         except Rejected as error:
             inputs, result = self._without_rejected(inputs, error)
         except BaseException:
-            self._note(Recorded("tick", time, -1, inputs))
+            self._note_tick(inputs, time)
             raise
-        self._note(Recorded("tick", time, -1, inputs))
+        self._note_tick(inputs, time)
         self._take(result, time)
+        self._remember()
 
-    def _make_tick(self, inputs: tuple[tuple[int, Any], ...]) -> Any:
+    def _note_tick(self, inputs: tuple[Any, ...], time: float) -> None:
+        if self._past is not None:
+            inputs = tuple([(*one, one.tick) for one in inputs])
+        self._note(Recorded("tick", time, -1, inputs))
+
+    def _make_tick(self, inputs: tuple[Any, ...]) -> Any:
         return self.ask("tick", self.game.tick, self.state, inputs, self.ticks)
 
     def _without_rejected(
-        self, inputs: tuple[tuple[int, Any], ...], error: Rejected
-    ) -> tuple[tuple[tuple[int, Any], ...], Any]:
+        self, inputs: tuple[Any, ...], error: Rejected
+    ) -> tuple[tuple[Any, ...], Any]:
         """
         Leave out the inputs that a tick rejects.
 

@@ -378,10 +378,9 @@ def _repeat(play: Play, raw: RawRecorded, game: Game[Any, Any]) -> None:
             case "act":
                 data = msgspec.msgpack.decode(raw.data, type=game.actions)
             case "tick":
-                pairs = msgspec.msgpack.decode(raw.data, type=list[tuple[int, Raw]])
                 data = tuple(
-                    (seat, msgspec.msgpack.decode(action, type=game.actions))
-                    for seat, action in pairs
+                    (seat, msgspec.msgpack.decode(action, type=game.actions), *shown)
+                    for seat, action, *shown in tick_inputs(raw)
                 )
             case "joined":
                 data = _newcomer(msgspec.msgpack.decode(raw.data), game)
@@ -392,6 +391,19 @@ def _repeat(play: Play, raw: RawRecorded, game: Game[Any, Any]) -> None:
             f"the game cannot read an action at {raw.time:.3f} s: {error}"
         ) from error
     play.repeat(Recorded(raw.kind, raw.time, raw.seat, data))
+
+
+def tick_inputs(raw: RawRecorded) -> list[tuple[Any, ...]]:
+    """
+    List the inputs of a recorded tick: the seat, its action as MessagePack, and in a
+    game with `past_ticks` the tick that was shown.
+    """
+    inputs = msgspec.msgpack.decode(raw.data, type=list[list[Raw]])
+    decode = msgspec.msgpack.decode
+    return [
+        (decode(seat, type=int), action, *(decode(one, type=int) for one in shown))
+        for seat, action, *shown in inputs
+    ]
 
 
 def _newcomer(written: dict[str, Any], game: Game[Any, Any]) -> Seat:

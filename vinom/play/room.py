@@ -172,7 +172,8 @@ class Resumed:
     :ivar linger: seconds until the room closes after a round; ``None`` while one is
         played.
     :ivar effects: what had happened and was not shown.
-    :ivar waiting: seats and their actions that wait for the next tick.
+    :ivar waiting: what waits for the next tick: seats, their actions, and the ticks
+        that their players were shown.
     """
 
     point: Point
@@ -180,7 +181,7 @@ class Resumed:
     ended: Outcome | None = None
     linger: float | None = None
     effects: tuple[Emitted | RoundOver, ...] = ()
-    waiting: tuple[tuple[int, Any], ...] = ()
+    waiting: tuple[tuple[int, Any, int], ...] = ()
 
 
 _T = TypeVar("_T")
@@ -342,9 +343,14 @@ class Room:
 
     # What can happen to a room.
 
-    def act(self, seat: int, action: Any, now: float) -> None:
+    def act(self, seat: int, action: Any, now: float, tick: int = 0) -> None:
         """
         Let a seat act; a game with ticks gets the action at the next one.
+
+        :param seat: the seat.
+        :param action: one of the game's.
+        :param now: the time.
+        :param tick: the tick that its player was shown; 0 if it does not say.
 
         :raises Rejected: the room, the seat or the rules forbid it now; nothing has
             changed.
@@ -361,7 +367,7 @@ class Room:
         if self.presence[seat] is not _PRESENT:
             raise Rejected("not_seated", f"seat {seat} is not connected")
         if self._ticks:
-            self.inputs.keep(seat, action)
+            self.inputs.keep(seat, action, tick)
             return
         play, time = self.play, at - room_time.zero
         if time < play.time:
@@ -523,7 +529,7 @@ class Room:
 
     @property
     def ticks(self) -> int:
-        """How many fixed steps were made."""
+        """How many fixed steps were made: the number of the last one."""
         return self.play.ticks
 
     @property

@@ -175,12 +175,13 @@ class TickInputs:
     """
     Actions that wait for the next tick.
 
-    :ivar waiting: each with its seat, in order of arrival.
+    :ivar waiting: in order of arrival: the seat, its action, and the tick that its
+        player was shown, or 0.
     """
 
-    waiting: list[tuple[int, Any]] = attrs.field(factory=list)
+    waiting: list[tuple[int, Any, int]] = attrs.field(factory=list)
 
-    def keep(self, seat: int, action: Any) -> None:
+    def keep(self, seat: int, action: Any, tick: int = 0) -> None:
         """
         Keep an action.
 
@@ -190,16 +191,16 @@ class TickInputs:
         # Usually there are fewer in total, which is a quicker check.
         if (
             len(waiting) >= MOST_WAITING
-            and sum(whose == seat for whose, _ in waiting) >= MOST_WAITING
+            and sum(one[0] == seat for one in waiting) >= MOST_WAITING
         ):
             raise Rejected("too_many", f"more than {MOST_WAITING} inputs for one tick")
-        waiting.append((seat, action))
+        waiting.append((seat, action, tick))
 
     def forget(self, seat: int) -> None:
         """Drop the actions of a seat that was given up."""
-        self.waiting = [(whose, what) for whose, what in self.waiting if whose != seat]
+        self.waiting = [one for one in self.waiting if one[0] != seat]
 
-    def take(self) -> tuple[tuple[int, Any], ...]:
+    def take(self) -> tuple[tuple[int, Any, int], ...]:
         """Remove and return all of them."""
         taken, self.waiting = tuple(self.waiting), []
         return taken

@@ -257,7 +257,7 @@ class Broadcast:
             self._follow_rounds(is_over)
         applied = host.applied
         if applied != self._acked:
-            if version == self._shown and not host.ticks:
+            if version == self._shown and not host.has_ticks:
                 self._owe_answers(applied)
             self._acked = applied.copy()
             self._acks = _encode(
@@ -275,10 +275,11 @@ class Broadcast:
         time = room.match_time(now)
         if owed or fresh or self._plain is None or self._special:
             self._fresh = []
-            state = b'%b%d,"time":%.3f,"ack":%b,"events":[' % (
+            state = b'%b%d,"time":%.3f%b,"ack":%b,"events":[' % (
                 self._head,
                 version,
                 time,
+                _tick_of(room),
                 self._acks,
             )
             self._show_each(room, state, version, owed, fresh)
@@ -286,10 +287,11 @@ class Broadcast:
         view = room.view_json("all")
         if not view:
             return True
-        shared = b'%b%d,"time":%.3f,"ack":%b,"events":[],"view":%b}}' % (
+        shared = b'%b%d,"time":%.3f%b,"ack":%b,"events":[],"view":%b}}' % (
             self._head,
             version,
             time,
+            _tick_of(room),
             self._acks,
             view,
         )
@@ -406,11 +408,12 @@ class Broadcast:
         skipped, member.skipped = member.skipped, 0
         more = b',"skipped":%d' % skipped if skipped else b""
         line.send(
-            b'%b%d,"time":%.3f,"ack":%b,"events":[%b],%b%b}}'
+            b'%b%d,"time":%.3f%b,"ack":%b,"events":[%b],%b%b}}'
             % (
                 self._head,
                 version,
                 room.match_time(now),
+                _tick_of(room),
                 self._acks,
                 events,
                 shown,
@@ -498,3 +501,8 @@ class Broadcast:
             self._forgotten = oldest.number
             if oldest.is_event:
                 self._forgotten_event = oldest.number
+
+
+def _tick_of(room: Room | RelayedRoom) -> bytes:
+    """Write the number of the last fixed step, if there was one."""
+    return b',"tick":%d' % room.ticks if room.ticks else b""

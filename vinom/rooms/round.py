@@ -390,7 +390,9 @@ class Round:
                 # It reached the game: say so again, when everybody is sent the state.
                 self.broadcast.owe(member)
                 return
-        refusal = played.act(seat, id, envelope.data, self._read, self._seconds())
+        refusal = played.act(
+            seat, id, envelope.data, self._read, self._seconds(), envelope.tick
+        )
         if refusal is not None:
             if played.room.phase == "closed":
                 self.flush_soon()

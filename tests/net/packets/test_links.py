@@ -125,7 +125,7 @@ class GoodNetworkTests(SynchronousTestCase):
         net.show(1, b"view")
         net.run(3.0)
         states = [e for e in net.player_events if isinstance(e, StateArrived)]
-        self.assertEqual([StateArrived(1, 0.01, b"view", 1)], states)
+        self.assertEqual([StateArrived(1, 0.01, b"view", 1, 3)], states)
         self.assertTrue(net.seat.is_settled)
 
     def test_older_state_is_not_shown(self) -> None:
@@ -360,7 +360,7 @@ class ShortWayTests(SynchronousTestCase):
                     chance.randrange(0, step + 3),
                     chance.randrange(0, 4),
                     long.consumed + chance.randrange(0, 3) or 1,
-                    [b"act"],
+                    [(step, b"act")],
                 )
                 self.assertEqual(
                     short.receive(packet, now), long._receive_any(packet, now)
@@ -504,7 +504,7 @@ class BadNetworkTests(SynchronousTestCase):
         net = PacketNet()
         net.join()
         net.losing = lambda who, number, packet: True
-        net.seat.state(1, state_tails(1, 0, b"v"), 0, net.clock.seconds())
+        net.seat.state(1, state_tails(1, 0, 0, b"v"), 0, net.clock.seconds())
         before = len(net.sent)
         net.run(10.0)
         repeats = [p for who, p in net.sent[before:] if p[0] == STATE]
@@ -524,7 +524,7 @@ class ReceivedTests(SynchronousTestCase):
             net.player.act(action, net.clock.seconds())
         *_, last = net.player.take_packets()
         read = read_player(last)
-        self.assertEqual([b"1", b"2", b"3"], read.actions)  # type: ignore[union-attr]  # an INPUT
+        self.assertEqual([(0, b"1"), (0, b"2"), (0, b"3")], read.actions)  # type: ignore[union-attr]  # an INPUT
 
 
 _WELCOME = Welcome(0, 1, b"r" * 16, "m1", "maze", (), 0, 0, 1, b"")
@@ -575,7 +575,7 @@ class MakeStateTests(SynchronousTestCase):
                     packet = chance.choice(
                         (
                             write_input(number, step - 1, 0, 0, []),
-                            write_input(number, 0, step // 5, number, [b"act"]),
+                            write_input(number, 0, step // 5, number, [(0, b"act")]),
                             write_player_probe(Probe(number, 0, 0, False, 9, 1, 1)),
                         )
                     )
@@ -807,7 +807,7 @@ class UnackedInputsTests(SynchronousTestCase):
                     waiting.acknowledge(has)
                 else:
                     waiting.continue_after(has)
-            left = [int(action) for action in waiting]
+            left = [int(action) for _, action in waiting]
             self.assertEqual(left, [*range(has + 1, sent + 1)])
             self.assertEqual((waiting.first, waiting.last), (has + 1, sent))
 
@@ -830,4 +830,4 @@ class UnackedInputsTests(SynchronousTestCase):
             waiting.add(action)
         waiting.acknowledge(2)
         waiting.continue_after(1)
-        self.assertEqual((waiting.first, list(waiting)), (2, [b"c"]))
+        self.assertEqual((waiting.first, list(waiting)), (2, [(0, b"c")]))

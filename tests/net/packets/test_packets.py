@@ -58,7 +58,10 @@ short = st.binary(min_size=1, max_size=40)
 PLAYER: list[tuple[bytes, PlayerPacket]] = [
     (write_join(1, b"tok", False, 7), Join(1, 0, 0, 1, False, 7, b"tok")),
     (write_join(2, b"r" * 16, True), Join(2, 0, 0, 1, True, 0, b"r" * 16)),
-    (write_input(3, 4, 5, 6, [b"ab", b"c"]), Input(3, 4, 5, 6, [b"ab", b"c"])),
+    (
+        write_input(3, 4, 5, 6, [(0, b"ab"), (9, b"c")]),
+        Input(3, 4, 5, 6, [(0, b"ab"), (9, b"c")]),
+    ),
     (write_input(3, 4, 5, 0, []), Input(3, 4, 5, 0, [])),
     (write_bye(8, 9, 10), Bye(8, 9, 10)),
     (
@@ -69,8 +72,8 @@ PLAYER: list[tuple[bytes, PlayerPacket]] = [
 SERVER: list[tuple[bytes, ServerPacket]] = [
     (write_welcome(1, 2, 3, 0, 2, b"w"), WelcomePiece(1, 2, 3, 0, 2, b"w")),
     (
-        write_state(1, 2, 3, state_tails(4, 5000, b"view")[0]),
-        StatePiece(1, 2, 3, 4, 5000, 0, 1, b"view"),
+        write_state(1, 2, 3, state_tails(4, 5000, 99, b"view")[0]),
+        StatePiece(1, 2, 3, 4, 5000, 99, 0, 1, b"view"),
     ),
     (
         write_messages(1, 2, 3, [(True, b"a"), (False, b"bc")]),
@@ -138,10 +141,10 @@ class LayoutTests(SynchronousTestCase):
         for packet in (
             b"",
             b"\x07" + bytes(12),
-            write_input(1, 0, 0, 1, [b"a"] * 17),
-            write_input(1, 0, 0, 1, [b"a" * 513]),
-            write_input(1, 0, 0, 1, [b""]),
-            write_input(1, 0, 0, 0, [b"a"]),
+            write_input(1, 0, 0, 1, [(0, b"a")] * 17),
+            write_input(1, 0, 0, 1, [(0, b"a" * 513)]),
+            write_input(1, 0, 0, 1, [(0, b"")]),
+            write_input(1, 0, 0, 0, [(0, b"a")]),
             write_join(1, b"", False),
             write_join(1, b"x" * 901, False),
             write_join(1, b"x" * 15, True),
@@ -154,8 +157,8 @@ class LayoutTests(SynchronousTestCase):
         for packet in (
             b"",
             b"\x01" + bytes(12),
-            write_state(1, 0, 0, b"\0\0\0\1" + b"\0\0\0\0" + b"\1\1"),
-            write_state(1, 0, 0, b"\0\0\0\1" + b"\0\0\0\0" + b"\0\x41"),
+            write_state(1, 0, 0, b"\0\0\0\1" + bytes(8) + b"\1\1"),
+            write_state(1, 0, 0, b"\0\0\0\1" + bytes(8) + b"\0\x41"),
             write_welcome(1, 0, 1, 2, 2, b""),
             write_messages(1, 0, 0, [(False, b"x")]),
             write_messages(1, 0, 1, [(False, b"")]),
@@ -205,9 +208,20 @@ class LayoutTests(SynchronousTestCase):
             with contextlib.suppress(PeerError):
                 reader(bytes(packet))  # type: ignore[operator]  # a table
 
-    @given(counter, counter, counter, number, st.lists(short, max_size=16))
+    @given(
+        counter,
+        counter,
+        counter,
+        number,
+        st.lists(st.tuples(counter, short), max_size=16),
+    )
     def test_any_input(
-        self, n: int, state: int, message: int, first: int, actions: list[bytes]
+        self,
+        n: int,
+        state: int,
+        message: int,
+        first: int,
+        actions: list[tuple[int, bytes]],
     ) -> None:
         """
         Any actions arrive as they are.
@@ -231,7 +245,7 @@ class LayoutTests(SynchronousTestCase):
         counter,
         counter,
         counter,
-        st.lists(short, max_size=2),
+        st.lists(st.tuples(counter, short), max_size=2),
         st.integers(0, 60),
         st.integers(-2, 2),
     )
@@ -241,7 +255,7 @@ class LayoutTests(SynchronousTestCase):
         state: int,
         message: int,
         first: int,
-        actions: list[bytes],
+        actions: list[tuple[int, bytes]],
         place: int,
         change: int,
     ) -> None:
@@ -260,7 +274,7 @@ class LayoutTests(SynchronousTestCase):
             short_way = read_one_action(data)
             if isinstance(read, Input) and len(read.actions) == 1:
                 (action,) = read.actions
-                expected = (read.number, read.state, read.message, read.first, action)
+                expected = (read.number, read.state, read.message, read.first, *action)
                 self.assertEqual(expected, short_way)
             else:
                 self.assertIsNone(short_way)
@@ -269,13 +283,13 @@ class LayoutTests(SynchronousTestCase):
         """
         The longest view is cut into packets that fit; a longer one is an error.
         """
-        tails = state_tails(1, 0, bytes(LONGEST_WHOLE))
+        tails = state_tails(1, 0, 0, bytes(LONGEST_WHOLE))
         self.assertEqual(64, len(tails))
         self.assertEqual(
             {LONGEST_PACKET}, {len(write_state(1, 0, 0, tail)) for tail in tails}
         )
         with self.assertRaises(ValueError):
-            state_tails(1, 0, bytes(LONGEST_WHOLE + 1))
+            state_tails(1, 0, 0, bytes(LONGEST_WHOLE + 1))
         self.assertEqual([b""], cut(b""))
 
 
@@ -405,7 +419,7 @@ class LinkFuzzTests(SynchronousTestCase):
                     counter,
                     counter,
                     number,
-                    st.lists(short, max_size=3),
+                    st.lists(st.tuples(counter, short), max_size=3),
                 ),
                 st.sampled_from([packet for packet, _ in PLAYER]),
             ),
@@ -455,7 +469,7 @@ class LinkFuzzTests(SynchronousTestCase):
         Before a welcome nothing but JOIN has an effect.
         """
         link = SeatLink(PAYLOAD, 0.0)
-        self.assertEqual([], link.receive(write_input(1, 0, 0, 1, [b"a"]), 0.0))
+        self.assertEqual([], link.receive(write_input(1, 0, 0, 1, [(0, b"a")]), 0.0))
         self.assertEqual(0, link.consumed)
         self.assertEqual([], link.receive(write_bye(2, 0, 0), 0.0))
         self.assertEqual("over", link.phase)

@@ -77,9 +77,10 @@ class PacketsExamples:
         move = self.example("INPUT: action 5")
         assert isinstance(move, Input)
         self.assertEqual((17, 2, 5), (move.state, move.message, move.first))
+        self.assertEqual(0, move.actions[0][0])
         self.assertEqual(
             {"type": "move", "direction": "right", "from": [0, 0]},
-            msgpack.decode(move.actions[0]),
+            msgpack.decode(move.actions[0][1]),
         )
         self.assertEqual(Input(2, 0, 0, 0, []), self.example("INPUT: the ack"))
         self.assertIsInstance(self.example("a player's PING"), Probe)
@@ -87,7 +88,7 @@ class PacketsExamples:
         self.assertIsInstance(self.example("BYE"), Bye)
         state = self.example("STATE")
         assert isinstance(state, StatePiece)
-        self.assertEqual((18, 2500), (state.version, state.time))
+        self.assertEqual((18, 2500, 50), (state.version, state.time, state.tick))
         self.assertEqual({"v": 17}, msgpack.decode(state.piece))
         message = self.example("MESSAGES: part 3")
         assert isinstance(message, Messages)

@@ -89,6 +89,7 @@ class Envelope(Struct, frozen=True, gc=False):
 
     :ivar room_id: the room of an action, whose data is the game's own.
     :ivar seen: with an action: version of the latest state that the player has.
+    :ivar tick: with an action: the tick that the player was shown; 0 if unknown.
     """
 
     type: str
@@ -96,6 +97,7 @@ class Envelope(Struct, frozen=True, gc=False):
     data: Raw = Raw(b"{}")
     room_id: ShortText | None = None
     seen: Annotated[int, Meta(ge=0, lt=1 << 53)] | None = None
+    tick: Annotated[int, Meta(ge=0, lt=1 << 53)] = 0
 
 
 class Problem(Struct, frozen=True):

@@ -612,6 +612,7 @@ class GameState(Push, frozen=True, tag="game_state", tag_field="type"):
 
     :ivar version: rises with each change; never goes back in one room.
     :ivar time: match time, seconds.
+    :ivar tick: the last fixed step before it; missing if the game has none.
     :ivar ack: for each seat that sends ids, the ``id`` of its last applied action.
     :ivar view: what the game shows you.
     :ivar patch: a JSON merge patch (RFC 7396) to the view of version `base`.
@@ -630,3 +631,4 @@ class GameState(Push, frozen=True, tag="game_state", tag_field="type"):
     patch: Raw | UnsetType = UNSET
     base: int | UnsetType = UNSET
     skipped: int = 0
+    tick: int = 0

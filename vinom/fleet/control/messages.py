@@ -446,12 +446,14 @@ class RelayAction(ToServer, frozen=True, tag="relay_action"):
     :ivar number: rises with each action of this seat; one that is not higher than the
         last is a copy.
     :ivar data: the action, JSON or MessagePack: see `RelayWatch`.
+    :ivar tick: the tick that its player was shown; 0 if it does not say.
     """
 
     match_id: str
     seat: int
     number: int
     data: bytes
+    tick: int = 0
 
 
 class RelayState(ToNode, frozen=True, tag="relay_state"):
@@ -466,6 +468,7 @@ class RelayState(ToNode, frozen=True, tag="relay_state"):
         `applied` is new.
     :ivar shown: by seat, the index of its view; -1 stands for spectators.
     :ivar setup: the constant part of the view, written as `views`; may be empty.
+    :ivar tick: the last fixed step before it; 0 if the game has none.
     """
 
     match_id: str
@@ -476,6 +479,7 @@ class RelayState(ToNode, frozen=True, tag="relay_state"):
     views: tuple[bytes, ...] = ()
     shown: dict[int, int] = field(default_factory=dict)
     setup: bytes = b""
+    tick: int = 0
 
 
 class RelayEvent(ToNode, frozen=True, tag="relay_event"):

@@ -89,7 +89,8 @@ class KeptMatch(Struct, frozen=True, array_like=True):
     :ivar schema: schema of the game's states.
     :ivar acted: by seat, the number of the last action that reached the game.
     :ivar version: 0 before play begins, when there is no state.
-    :ivar waiting: seats and their actions, MessagePack, that wait for the next tick.
+    :ivar waiting: what waits for the next tick: seats, their actions as MessagePack,
+        and the ticks that their players were shown.
     :ivar state: as `StateCodec` writes it.
     """
 
@@ -108,7 +109,7 @@ class KeptMatch(Struct, frozen=True, array_like=True):
     linger: float | None
     events: tuple[KeptEvent, ...]
     is_round_news: bool
-    waiting: tuple[tuple[int, bytes], ...]
+    waiting: tuple[tuple[int, bytes, int], ...]
     state: bytes
 
 
@@ -186,7 +187,9 @@ def resumed_from(
     resumed = resume_from(play, game, codec)
     read = action_reader(game)
     try:
-        waiting = tuple((seat, read(action)) for seat, action in kept.waiting)
+        waiting = tuple(
+            (seat, read(action), tick) for seat, action, tick in kept.waiting
+        )
     except Refused as no:
         raise Unreadable(f"a waiting action cannot be read: {no}") from no
     return attrs.evolve(resumed, waiting=waiting)
@@ -670,8 +673,11 @@ class MatchKeeper:
                 room.linger_left(now) if room.phase == "over" else None,
                 events,
                 is_round_news,
-                [(seat, _encode(action)) for seat, action in room.inputs.waiting]
-                if host.ticks
+                [
+                    (seat, _encode(action), tick)
+                    for seat, action, tick in room.inputs.waiting
+                ]
+                if host.has_ticks
                 else (),
                 state,
             )

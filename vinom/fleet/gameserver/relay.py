@@ -158,7 +158,9 @@ class Relay:
             if number <= self._hosted.host.acted[seat.number]:
                 # The process that had the match before has taken it.
                 return
-            refused = self._hosted.host.act(seat.number, number, data, self._read, now)
+            refused = self._hosted.host.act(
+                seat.number, number, data, self._read, now, action.tick
+            )
         else:
             refused = Refused(Code.SEAT_TAKEN, "a newer connection has this seat")
         if refused is not None:
@@ -258,6 +260,7 @@ class Relay:
                 tuple(views),
                 shown,
                 setup,
+                room.ticks,
             )
         )
 

@@ -369,7 +369,9 @@ class HostedRoom:
         host = self.host
         for item in news:
             if isinstance(item, ActionArrived):
-                refused = host.act(seat.number, item.seq, item.data, self.read, now)
+                refused = host.act(
+                    seat.number, item.seq, item.data, self.read, now, item.tick
+                )
                 if refused is not None:
                     self.refuse(seat, item.seq, refused, now)
                 elif self._shows_each:
@@ -512,7 +514,9 @@ class HostedRoom:
                     time = min(int(room.match_time(now) * 1000.0), COUNTER_LIMIT)
                     view = room.view(audience)
                     try:
-                        tails = state_tails(version, time, view) if view else []
+                        tails = (
+                            state_tails(version, time, room.ticks, view) if view else []
+                        )
                     except ValueError as error:
                         self.cannot_send("view", error, now)
                         tails = []

@@ -83,7 +83,8 @@ class RelayedRoom:
     :ivar outlets: where states and news go, in this order.
     :ivar acted: by seat, the id of the last action that was sent and not refused.
     :ivar applied: by seat, the id of the last action that a state answers.
-    :ivar ticks: always false: states answer actions, however the game takes them.
+    :ivar ticks: the last fixed step before that state; 0 if the game has none.
+    :ivar has_ticks: always false: states answer actions, however the game takes them.
     :ivar is_held: always false: checkpoints are kept where it is played.
     :ivar ended_at: when the outlets got the end; ``None`` before.
     """
@@ -124,7 +125,8 @@ class RelayedRoom:
         self.outlets: tuple[Outlet, ...] = ()
         self.acted = [0] * len(plan.seats)
         self.applied = [0] * len(plan.seats)
-        self.ticks = self.is_held = False
+        self.ticks = 0
+        self.has_ticks = self.is_held = False
         self.ended_at: float | None = None
         self._fleet, self._end = fleet, end
         self._changed, self._refused = changed, refused
@@ -139,8 +141,8 @@ class RelayedRoom:
         self._unsent: list[ToRelayed] | None = None if is_placed else []
         self._numbers: dict[int, int] = {}
         # By seat: numbers of actions on their way, what their players call them, and
-        # the actions.
-        self._pending: dict[int, deque[tuple[int, Any, bytes]]] = {}
+        # the actions, and the ticks that their players were shown.
+        self._pending: dict[int, deque[tuple[int, Any, bytes, int]]] = {}
         # Seats whose players are here.
         self._here: set[int] = set()
         self._is_resumed = False
@@ -200,7 +202,9 @@ class RelayedRoom:
         """What a seat's actions on their way bring is not for who has it now."""
         pending = self._pending.get(seat)
         if pending:
-            self._pending[seat] = deque((sent, None, data) for sent, _, data in pending)
+            self._pending[seat] = deque(
+                (sent, None, data, tick) for sent, _, data, tick in pending
+            )
 
     def seat_bot(self, seat: int, now: float) -> None:
         """The game's bot has a seat."""
@@ -240,6 +244,7 @@ class RelayedRoom:
         data: bytes | Raw,
         read: Callable[[bytes | Raw], Any],
         now: float,
+        tick: int = 0,
     ) -> Refused | None:
         """
         Send an action to where it is played; the answer comes later.
@@ -248,6 +253,8 @@ class RelayedRoom:
         :param data: the action.
         :param read: writes it as MessagePack, if this is to be sent; otherwise it is
             not used. The action itself is read where it is played.
+        :param now: the time.
+        :param tick: the tick that the player was shown; 0 if it does not say.
         :returns: why it was not sent: too much of this seat is on its way, or it can be
             no action.
         """
@@ -264,8 +271,8 @@ class RelayedRoom:
             return Refused(Code.RATE_LIMITED, text)
         sent = self._numbers[seat] = self._numbers.get(seat, 0) + 1
         action = bytes(data)
-        pending.append((sent, number, action))
-        self._send(RelayAction(self.plan.match_id, seat, sent, action))
+        pending.append((sent, number, action, tick))
+        self._send(RelayAction(self.plan.match_id, seat, sent, action, tick))
         if number is not None:
             self.acted[seat] = number
         return None
@@ -402,9 +409,9 @@ class RelayedRoom:
             pending = self._pending.get(seat, ())
             taken = pending[0][0] - 1 if pending else self._numbers.get(seat, 0)
             self._send(RelaySeat(match_id, seat, "again", self.epoch_of(seat), taken))
-            for number, _, action in pending:
+            for number, _, action, tick in pending:
                 if action:
-                    self._send(RelayAction(match_id, seat, number, action))
+                    self._send(RelayAction(match_id, seat, number, action, tick))
 
     def _release(self, version: float) -> None:
         """Let out, in order, what led to no later state than this."""
@@ -416,7 +423,7 @@ class RelayedRoom:
         self._time = state.time
         if state.version:
             # The setup alone comes as version 0.
-            self.version = state.version
+            self.version, self.ticks = state.version, state.tick
         self._release(state.version)
         if state.phase in ("playing", "over"):
             self.phase = state.phase  # type: ignore[assignment]  # one of these two
@@ -439,11 +446,11 @@ class RelayedRoom:
         for entry in tuple(pending or ()):
             if entry[0] == no.number and pending is not None and self._is_packed:
                 # It is over, even if the game goes on elsewhere.
-                pending[pending.index(entry)] = (*entry[:2], b"")
+                pending[pending.index(entry)] = (*entry[:2], b"", 0)
                 self._refused(no.seat, entry[1], self._refusal(no))
             elif entry[0] == no.number and pending is not None:
                 pending.remove(entry)
-                latest = max((id for _, id, _ in pending if id is not None), default=0)
+                latest = max((id for _, id, *_ in pending if id is not None), default=0)
                 self.acted[no.seat] = max(self.applied[no.seat], latest)
                 self._refused(no.seat, entry[1], self._refusal(no))
 

@@ -48,7 +48,7 @@ SERVER_PING, SERVER_PONG, REJECT = 0x84, 0x85, 0x86
 MORE = 0x8000
 
 LENGTH = Layout("!H")
-STATE_LAYOUT = Layout("!BIIIIIBB")
+STATE_LAYOUT = Layout("!BIIIIIIBB")
 
 #: Longest piece of a view or a welcome in one packet, bytes.
 LONGEST_PIECE = LONGEST_PACKET - STATE_LAYOUT.size
@@ -120,7 +120,8 @@ def expect(packet: bytes, size: int) -> None:
 _HEAD = Layout("!BIII")
 _JOIN = Layout("!BIIIBBIH")
 _INPUT = Layout("!BIIIIB")
-_ONE_ACTION = Layout("!BIIIIBH")
+_ONE_ACTION = Layout("!BIIIIBIH")
+_ACTION = Layout("!IH")
 _PROBE = Layout("!BIIIIII")
 
 _read_ahead = _ONE_ACTION.unpack_from
@@ -164,11 +165,12 @@ class Input(FromPlayer, frozen=True):
     Act, or acknowledge only.
 
     :ivar first: sequence number of the first action; the others follow it.
-    :ivar actions: MessagePack; none in an acknowledgement.
+    :ivar actions: of each, the tick that its player was shown, and its MessagePack;
+        none in an acknowledgement.
     """
 
     first: int
-    actions: list[bytes]
+    actions: list[tuple[int, bytes]]
 
 
 class Probe(FromPlayer, frozen=True, gc=False):
@@ -219,20 +221,20 @@ def read_player(packet: bytes) -> PlayerPacket:
     raise PeerError(f"no packet of a player has type 0x{kind:02x}")
 
 
-def read_one_action(packet: bytes) -> tuple[int, int, int, int, bytes] | None:
+def read_one_action(packet: bytes) -> tuple[int, int, int, int, int, bytes] | None:
     """
     Read an INPUT that brings one action, as nearly all packets do.
 
-    :returns: number, state, message, first and the action, as in `Input`; ``None``
-        if it is anything else, valid or not: see `read_player`.
+    :returns: number, state, message, first, tick and the action, as in `Input`;
+        ``None`` if it is anything else, valid or not: see `read_player`.
     """
     size = len(packet)
     if not _LEAST <= size <= _MOST:
         return None
-    kind, number, state, message, first, count, length = _read_ahead(packet)
+    kind, number, state, message, first, count, tick, length = _read_ahead(packet)
     if kind != INPUT or count != 1 or not first or length != size - _LEAST + 1:
         return None
-    return number, state, message, first, packet[-length:]
+    return number, state, message, first, tick, packet[-length:]
 
 
 def _read_input(packet: bytes) -> Input:
@@ -241,14 +243,14 @@ def _read_input(packet: bytes) -> Input:
         raise PeerError(f"{count} actions in a packet, limit {MOST_ACTIONS}")
     if count and first < 1:
         raise PeerError("the first action has number 0; actions are numbered from 1")
-    actions: list[bytes] = []
+    actions: list[tuple[int, bytes]] = []
     at = _INPUT.size
     for _ in range(count):
-        (length,) = LENGTH.unpack_from(packet, at)
+        tick, length = _ACTION.unpack_from(packet, at)
         if not 0 < length <= LONGEST_ACTION:
             raise PeerError(f"action of {length} bytes, limit {LONGEST_ACTION}")
-        at += 2 + length
-        actions.append(packet[at - length : at])
+        at += _ACTION.size + length
+        actions.append((tick, packet[at - length : at]))
     expect(packet, at)
     return Input(number, state, message, first, actions)
 
@@ -283,18 +285,22 @@ def write_join(
 
 
 def write_input(
-    number: int, state: int, message: int, first: int, actions: Sequence[bytes]
+    number: int,
+    state: int,
+    message: int,
+    first: int,
+    actions: Sequence[tuple[int, bytes]],
 ) -> bytes:
     """Make an INPUT; the caller checks the bounds."""
     packet = _INPUT.pack(INPUT, number, state, message, first, len(actions))
-    for action in actions:
-        packet += LENGTH.pack(len(action)) + action
+    for tick, action in actions:
+        packet += _ACTION.pack(tick, len(action)) + action
     return packet
 
 
-def input_size(actions: Sequence[bytes]) -> int:
+def input_size(actions: Sequence[tuple[int, bytes]]) -> int:
     """Return the length of an INPUT with these actions, bytes."""
-    return _INPUT.size + sum(2 + len(action) for action in actions)
+    return _INPUT.size + sum(_ACTION.size + len(action) for _, action in actions)
 
 
 def write_player_probe(probe: Probe) -> bytes:
@@ -313,7 +319,7 @@ _PROBE_ANSWER = Layout("!BIIIII")
 _STATE_SEAT = Layout("!BIII")
 #: Makes one seat's part of a STATE: type, number, acknowledgement, applied.
 pack_state = _STATE_SEAT.pack
-_STATE_TAIL = Layout("!IIBB")
+_STATE_TAIL = Layout("!IIIBB")
 _pack_tail = _STATE_TAIL.pack
 _WELCOME = Layout("!BIIIBB")
 _MESSAGES = Layout("!BIIIB")
@@ -354,6 +360,7 @@ class StatePiece(FromServer, frozen=True, gc=False):
     :ivar applied: the last action of this seat that this state answers.
     :ivar version: of the state.
     :ivar time: match time, milliseconds.
+    :ivar tick: the last fixed step before it; 0 if the game has none.
     :ivar index: the fragment's position, from 0.
     :ivar count: how many fragments there are.
     :ivar piece: its bytes.
@@ -362,6 +369,7 @@ class StatePiece(FromServer, frozen=True, gc=False):
     applied: int
     version: int
     time: int
+    tick: int
     index: int
     count: int
     piece: bytes
@@ -415,13 +423,13 @@ def read_server(packet: bytes) -> ServerPacket:
     try:
         kind = packet[0]
         if kind == STATE:
-            _, number, acked, applied, version, time, index, count = (
+            _, number, acked, applied, version, time, tick, index, count = (
                 STATE_LAYOUT.unpack_from(packet)
             )
             check_fragment(index, count)
             piece = packet[STATE_LAYOUT.size :]
             return StatePiece(
-                number, acked, applied, version, time, index, count, piece
+                number, acked, applied, version, time, tick, index, count, piece
             )
         if kind == MESSAGES:
             return _read_messages(packet)
@@ -477,22 +485,23 @@ def _read_reject(packet: bytes) -> Reject:
     return Reject(number, acked, code, message, retry_after)
 
 
-def state_tails(version: int, time: int, view: bytes) -> list[bytes]:
+def state_tails(version: int, time: int, tick: int, view: bytes) -> list[bytes]:
     """
     Make the part of STATE packets that all seats of one audience share.
 
     :param version: of the state.
     :param time: match time, milliseconds.
+    :param tick: the last fixed step before it; 0 if the game has none.
     :param view: MessagePack.
     :raises ValueError: the view is longer than `LONGEST_WHOLE`.
     """
     if len(view) <= LONGEST_PIECE:
         # The usual case.
-        return [_pack_tail(version, time, 0, 1) + view]
+        return [_pack_tail(version, time, tick, 0, 1) + view]
     pieces = cut(view)
     count = len(pieces)
     return [
-        _pack_tail(version, time, index, count) + piece
+        _pack_tail(version, time, tick, index, count) + piece
         for index, piece in enumerate(pieces)
     ]
 

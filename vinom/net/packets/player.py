@@ -82,12 +82,14 @@ class StateArrived(Struct, frozen=True, gc=False):
     :ivar time: match time, seconds.
     :ivar view: MessagePack.
     :ivar acked: number of our last action that this state answers.
+    :ivar tick: the last fixed step before it; 0 if the game has none.
     """
 
     version: int
     time: float
     view: bytes
     acked: int
+    tick: int = 0
 
 
 class EventArrived(Struct, frozen=True):
@@ -255,11 +257,13 @@ class PlayerLink(Measured):
 
     # What the player does.
 
-    def act(self, action: bytes, now: float) -> int:
+    def act(self, action: bytes, now: float, tick: int = 0) -> int:
         """
         Send an action; it arrives once and in order while the link lives.
 
         :param action: MessagePack.
+        :param now: the time.
+        :param tick: the tick that the player was shown; 0 if that is unknown.
         :returns: its number; 0 if it was not sent, because the link has not joined
             or too many actions wait for an acknowledgement.
         :raises ValueError: it is empty or longer than `LONGEST_ACTION`.
@@ -274,17 +278,17 @@ class PlayerLink(Measured):
         if not actions:
             self._pause = self.quality.timeout
             self._resend_at = now + self._pause
-        number = actions.add(action)
+        number = actions.add(action, tick)
         self._watch.asked(self.quality.timeout, now)
         if number == actions.first:
-            self._send_input(number, [action])
+            self._send_input(number, [(tick, action)])
         else:
             self._send_latest()
         return number
 
     def _send_latest(self) -> None:
         """Send the newest action, and as many before it as fit into the packet."""
-        chosen: list[bytes] = []
+        chosen: list[tuple[int, bytes]] = []
         for action in reversed(self._actions):
             chosen.append(action)
             if len(chosen) > MOST_ACTIONS or input_size(chosen) > LONGEST_PACKET:
@@ -295,7 +299,7 @@ class PlayerLink(Measured):
 
     def _send_oldest(self) -> None:
         """Send all waiting actions, oldest first."""
-        first, chosen = self._actions.first, list[bytes]()
+        first, chosen = self._actions.first, list[tuple[int, bytes]]()
         for action in self._actions:
             chosen.append(action)
             if len(chosen) > MOST_ACTIONS or input_size(chosen) > LONGEST_PACKET:
@@ -305,7 +309,7 @@ class PlayerLink(Measured):
                 chosen = [action]
         self._send_input(first, chosen)
 
-    def _send_input(self, first: int, actions: list[bytes]) -> None:
+    def _send_input(self, first: int, actions: list[tuple[int, bytes]]) -> None:
         self._out.append(
             write_input(
                 self._next(), self._version, self._messages.last_message, first, actions
@@ -414,7 +418,7 @@ class PlayerLink(Measured):
         self._version = version
         self._acknowledge_by(now + ACK_DELAY)
         self._events.append(
-            StateArrived(version, packet.time / 1000, view, packet.applied)
+            StateArrived(version, packet.time / 1000, view, packet.applied, packet.tick)
         )
 
     def _take_messages(self, packet: Messages, now: float) -> None:

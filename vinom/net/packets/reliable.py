@@ -348,21 +348,22 @@ class MessageReader:
 @attrs.define(eq=False)
 class UnackedInputs:
     """
-    Actions that were sent and are not acknowledged, oldest first.
+    Actions that were sent and are not acknowledged, oldest first; each with the tick
+    that its player was shown.
 
     :ivar first: number of the oldest action, or of the next one if none waits.
     """
 
     first: int = 1
-    _waiting: deque[bytes] = attrs.field(factory=deque, init=False)
+    _waiting: deque[tuple[int, bytes]] = attrs.field(factory=deque, init=False)
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def __iter__(self) -> Iterator[bytes]:
+    def __iter__(self) -> Iterator[tuple[int, bytes]]:
         return iter(self._waiting)
 
-    def __reversed__(self) -> Iterator[bytes]:
+    def __reversed__(self) -> Iterator[tuple[int, bytes]]:
         return reversed(self._waiting)
 
     @property
@@ -370,9 +371,9 @@ class UnackedInputs:
         """Number of the newest action."""
         return self.first + len(self._waiting) - 1
 
-    def add(self, action: bytes) -> int:
+    def add(self, action: bytes, tick: int = 0) -> int:
         """Keep an action until it is acknowledged; returns its number."""
-        self._waiting.append(action)
+        self._waiting.append((tick, action))
         return self.last
 
     def acknowledge(self, number: int) -> bool:

@@ -61,10 +61,15 @@ class Confirmed(Struct, frozen=True, gc=False):
 
 
 class ActionArrived(Struct, frozen=True, gc=False):
-    """The next action arrived; each arrives once and in order."""
+    """
+    The next action arrived; each arrives once and in order.
+
+    :ivar tick: the tick that its player was shown; 0 if it does not say.
+    """
 
     seq: int
     data: bytes
+    tick: int
 
 
 class Left(Struct, frozen=True, gc=False):
@@ -179,7 +184,7 @@ class SeatLink(Measured):
             return self._receive_any(packet, now)
         # The most frequent packet is written out here; the code does the same as
         # `_receive_any`, `_receive_seated` and `_take_actions`.
-        number, state, message, seq, action = one
+        number, state, message, seq, tick, action = one
         quality = self.quality
         quality.received += 1
         if number > quality.highest:
@@ -194,7 +199,7 @@ class SeatLink(Measured):
         if seq != self.consumed + 1 or seq >= COUNTER_LIMIT or not may_act(now):
             return []
         self.consumed = seq
-        return [ActionArrived(seq, action)]
+        return [ActionArrived(seq, action, tick)]
 
     def _receive_any(self, packet: bytes, now: float) -> list[SeatEvent]:
         read = read_player(packet)
@@ -247,12 +252,12 @@ class SeatLink(Measured):
         if self._ack_at == inf:
             self._ack_at = now + ACK_DELAY
         seq = read.first
-        for data in read.actions:
+        for tick, data in read.actions:
             if seq == self.consumed + 1:
                 if seq >= COUNTER_LIMIT or not self._may_act(now):
                     return
                 self.consumed = seq
-                events.append(ActionArrived(seq, data))
+                events.append(ActionArrived(seq, data, tick))
             seq += 1
 
     def _receive_probe(self, read: Probe, now: float) -> None:

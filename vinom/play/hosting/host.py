@@ -120,7 +120,7 @@ class RoomHost:
     :ivar acted: by seat, the number of the last action that reached the game.
     :ivar applied: by seat, the number of the last action that a state answers.
     :ivar ended_at: when the outlets might show its end; ``None`` while it runs.
-    :ivar ticks: whether the game has fixed steps.
+    :ivar has_ticks: whether the game has fixed steps.
     :ivar keeper: keeps checkpoints; ``None`` if the room lives in this process only.
     :ivar is_held: must what happened wait, because it is not kept yet?
     :ivar part: which part of its recording it writes; 1 is the first.
@@ -149,7 +149,7 @@ class RoomHost:
         self.acted = [0] * len(room.plan.seats)
         self.applied = [0] * len(room.plan.seats)
         self.ended_at: float | None = None
-        self.ticks = bool(room.game.tick_hz)
+        self.has_ticks = bool(room.game.tick_hz)
         self.recording, self._counts_refused = recording, counts_refused
 
     def act(
@@ -159,6 +159,7 @@ class RoomHost:
         data: _Data,
         read: Callable[[_Data], Any],
         now: float,
+        tick: int = 0,
     ) -> Refused | None:
         """
         Let a seat act.
@@ -169,14 +170,15 @@ class RoomHost:
         :param read: decodes it; raises `Refused`, or one of
             `vinom.play.choices.UNREADABLE`.
         :param now: the time.
+        :param tick: the tick that the player was shown; 0 if it does not say.
         :returns: why nothing has changed; ``None`` if the action was accepted.
         """
-        if self.ticks:
+        if self.has_ticks:
             # A tick that is due takes the actions before this one.
             self.run_clock(now)
         refused: Refused | None = None
         try:
-            self.room.act(seat, read(data), now)
+            self.room.act(seat, read(data), now, tick)
         except Rejected as no:
             refused = Refused(Code.REJECTED, no.message, {"reason": no.code})
         except Refused as no:
@@ -189,7 +191,7 @@ class RoomHost:
                 return refused
         if number is not None:
             self.acted[seat] = number
-            if not self.ticks:
+            if not self.has_ticks:
                 self.applied[seat] = number
         return refused
 

@@ -284,8 +284,11 @@ class Line:
         """Make one fixed step."""
         play = self.play
         time = max(play.next_tick() or 0.0, play.time)
-        args = (inputs, play.ticks + 1)
-        self._searched("tick", self.game.tick, args, lambda: play.tick(inputs, time))
+        # Some players were shown the newest state, some an older one.
+        past = self.game.past_ticks
+        shown = tuple((*one, play.ticks - past * (play.ticks % 2)) for one in inputs)
+        args = (play.inputs_of(shown), play.ticks + 1)
+        self._searched("tick", self.game.tick, args, lambda: play.tick(shown, time))
         for seat, no in play.refused:
             self.trial.found(
                 "tick",

@@ -17,7 +17,7 @@ from vinom.game import Game
 from vinom.play.guard import Guard
 from vinom.play.hosting.recordings import SUFFIX, part_name
 from vinom.play.play import GAME_ERRORS, Play
-from vinom.play.recording import Recording, read_recording, replay
+from vinom.play.recording import Recording, read_recording, replay, tick_inputs
 from vinom.play.states import codec_of, differences, fingerprint, plain
 from vinom.play.views import Views
 from vinom.tools.promises.witness import Sent
@@ -227,7 +227,7 @@ class Doubt:
             return
         try:
             if game.tick_hz:
-                tick = ((self.seat, self.action),)
+                tick = play.inputs_of(((self.seat, self.action),))
                 play.ask("tick", game.tick, state, tick, play.ticks + 1)
             else:
                 play.ask("act", game.act, state, self.seat, self.action, play.time)
@@ -332,13 +332,12 @@ def inputs_of(
     played: list[Played] = []
     for raw in (raw for recording in parts.recordings for raw in recording.inputs):
         if raw.kind == "tick":
-            pairs = msgspec.msgpack.decode(raw.data, type=list[tuple[int, msgspec.Raw]])
             # An input may wait for its tick while the player is lost, or a bot's while
             # the player comes back.
             is_foreign = has_bots and (is_away or is_back)
             played += [
                 Played(read(bytes(action)), raw.time, is_foreign)
-                for whose, action in pairs
+                for whose, action, *_ in tick_inputs(raw)
                 if whose == seat
             ]
             is_back = False

@@ -1334,6 +1334,12 @@ export class Room extends Emitter {
   version = 0;
   /** Match time of the view, seconds. */
   time = 0;
+  /** The last fixed step before the view; 0 if the game has none. */
+  tick = 0;
+  /** The number of your latest action; `acked` reaches it when a view answers it. */
+  acted = 0;
+  /** The number of your latest action that the view answers. */
+  acked = 0;
   /** When the view arrived, milliseconds of `performance.now()`. */
   receivedAt = 0;
   /** How many states the server has skipped in all, because this client was slow. */
@@ -1349,7 +1355,7 @@ export class Room extends Emitter {
 
   #client;
   #resume = "";
-  /** @type {Map<number, {action: Json, resolve: () => void, reject: (error: VinomError) => void}>} */
+  /** @type {Map<number, {action: Json, tick: number, resolve: () => void, reject: (error: VinomError) => void}>} */
   #actions = new Map();
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #backAlarm;
@@ -1394,9 +1400,10 @@ export class Room extends Emitter {
    * for an answer it fails with "rate_limited".
    *
    * @param {Json} action the game's own
+   * @param {number} [tick] the tick that you were shown, which may lie between two states; that of the view if it is missing
    * @returns {Promise<void>}
    */
-  act(action) {
+  act(action, tick = this.tick) {
     if (this.closed !== null || this.#client.isOver) {
       return Promise.reject(new VinomError("closed", "this room is closed"));
     }
@@ -1404,14 +1411,15 @@ export class Room extends Emitter {
       const words = `${MOST_ACTIONS} of your actions wait for an answer; wait for a state`;
       return Promise.reject(new VinomError("rate_limited", words));
     }
-    const id = this.#client._nextAction();
+    const id = (this.acted = this.#client._nextAction());
+    tick = Math.max(0, Math.round(tick));
     /** @type {Promise<void>} */
     const done = new Promise((resolve, reject) => {
-      this.#actions.set(id, { action, resolve, reject });
+      this.#actions.set(id, { action, tick, resolve, reject });
     });
     // A caller who does not await the promise can listen for "refused" instead.
     done.catch(() => {});
-    this.#sendAction(id, action);
+    this.#sendAction(id, action, tick);
     return done;
   }
 
@@ -1487,10 +1495,12 @@ export class Room extends Emitter {
   /**
    * @param {number} id
    * @param {Json} action
+   * @param {number} tick
    */
-  #sendAction(id, action) {
+  #sendAction(id, action, tick) {
     /** @type {Record<string, Json>} */
     const message = { type: "action", id, room_id: this.roomId, data: action };
+    if (tick) message.tick = tick;
     if (this.#bases.size) {
       message.seen = this.version;
       this.#bases.set(this.version, this.view);
@@ -1530,7 +1540,7 @@ export class Room extends Emitter {
         this.#actions.delete(id);
         one.resolve();
       } else {
-        this.#sendAction(id, one.action);
+        this.#sendAction(id, one.action, one.tick);
       }
     }
     this.emit("change", this);
@@ -1696,10 +1706,11 @@ export class Room extends Emitter {
     this.view = view;
     this.version = data.version;
     this.time = data.time;
+    this.tick = data.tick ?? 0;
     this.receivedAt = performance.now();
     this.skipped += data.skipped ?? 0;
     if (this.state === "gathering") this.state = "playing";
-    const acked = this.seat === null ? 0 : (data.ack[this.seat] ?? 0);
+    const acked = (this.acked = this.seat === null ? 0 : (data.ack[this.seat] ?? 0));
     for (const [id, one] of [...this.#actions]) {
       if (id > acked) break;
       this.#actions.delete(id);
