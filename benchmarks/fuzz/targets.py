@@ -215,8 +215,8 @@ TARGETS: dict[str, tuple[Callable[[bytes], None], tuple[bytes, ...]]] = {
             write_join(1, b"token", False),
             _packets(
                 write_join(1, b"token", False),
-                write_input(2, 0, 0, 1, [b"\x80", b"\x80"]),
-                write_input(3, 0, 0, 2, [b"\x80"]),
+                write_input(2, 0, 0, 1, [(0, b"\x80"), (9, b"\x80")]),
+                write_input(3, 0, 0, 2, [(0, b"\x80")]),
             ),
         ),
     ),
