@@ -233,6 +233,11 @@ class Match:
         return self._game.setup(self.state)
 
     @property
+    def seats(self) -> int:
+        """How many seats the table has."""
+        return len(self._room.presence)
+
+    @property
     def state(self) -> Any:
         """The game's state."""
         return self._room.state
@@ -252,7 +257,7 @@ class Match:
 
     def _settle(self) -> None:
         room = self._room
-        for seat in (None, *range(len(room.presence))):
+        for seat in (None, *range(self.seats)):
             room.view(self._audience(seat))
         for effect in room.take_effects():
             if isinstance(effect, Emitted):

@@ -21,6 +21,7 @@ COMMANDS: dict[str, str] = {
     "play": "play a game in this terminal",
     "bots": "play with many bots and measure",
     "replay": "play a recording again and compare its end",
+    "shrink": "cut a recording that fails to the inputs that matter, as a test",
     "dev": "play a game while you write it, in a browser",
     "check": "check a game of yours for purity, replay and leaks",
     "chaos": "kill processes under a game of yours, and check that matches go on",

@@ -64,7 +64,7 @@ def _replay_file(
 ) -> int:
     try:
         recording = read_recording(path.read_bytes())
-        game = named or _game_of(recording)
+        game = named or game_of(recording)
         if options.watch:
             result = _watched(recording, game, sys.stdout, time.sleep, options.speed)
         else:
@@ -118,7 +118,12 @@ def describe(recording: Recording, result: ReplayResult) -> str:
     return "\n".join(lines)
 
 
-def _game_of(recording: Recording) -> Game[Any, Any]:
+def game_of(recording: Recording) -> Game[Any, Any]:
+    """
+    Find the installed game that was recorded.
+
+    :raises Misconfigured: it is not installed.
+    """
     name = recording.header.plan.game
     games = load_games()
     if name not in games:
