@@ -486,8 +486,22 @@ class Game(Generic[S, A]):
         return None
 
     def advance(self, s: S, now: float) -> S | Step[S]:
-        """The `deadline` has come; the next deadline must be later."""
+        """
+        The `deadline` has come; the next deadline must be later.
+
+        A game with `timers` defines ``advance(self, s, now, name="")``; the name is
+        empty for the deadline.
+        """
         return s
+
+    def timers(self, s: S) -> Mapping[str, float | None]:
+        """
+        Return the match times at which to call `advance` with a name, by the names.
+
+        They are beside the `deadline`, which comes first at the same time; ``None`` is
+        never. A timer's next time must be later.
+        """
+        return {}
 
     def tick(self, s: S, inputs: tuple[tuple[int, A], ...], n: int) -> S | Step[S]:
         """

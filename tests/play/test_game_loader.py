@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support.games import Teller
+from tests.support.games import Tale, Teller
 from vinom.errors import Misconfigured
 from vinom.games.maze import Maze
 from vinom.play.game_loader import installed_games, load_game, load_games
@@ -50,6 +50,13 @@ class Wordy(Teller):
     """Writes a time in words."""
 
     linger = "long"  # type: ignore[assignment]  # that is the point
+
+
+class Unnamed(Teller):
+    """Has timers, and does not want to know which one it is called for."""
+
+    def timers(self, s: Tale) -> dict[str, float | None]:
+        return {}
 
 
 class Shapeless(Teller):
@@ -120,6 +127,10 @@ class LoadGamesTests(SynchronousTestCase):
             (
                 "tests.play.test_game_loader:Wordy",
                 "linger 'long' must be a number of sec",
+            ),
+            (
+                "tests.play.test_game_loader:Unnamed",
+                r"write advance\(self, s, now, name=\"\"\)",
             ),
             (
                 "tests.play.test_game_loader:Shapeless",

@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from importlib.metadata import entry_points
+from inspect import signature
 from typing import Annotated, Any, Literal, get_args
 
 import msgspec
@@ -146,6 +147,8 @@ def _mistake_in(cls: type[Game[Any, Any]]) -> str:
         return f'absent {cls.absent!r} must be "wait", "bot" or "forfeit"'
     if cls.absent == "bot" and cls.bot is Game.bot:
         return 'absent is "bot", but there is no bot method'
+    if cls.timers is not Game.timers and not _takes_name(cls.advance):
+        return 'with timers(), write advance(self, s, now, name="")'
     if cls.states not in ("latest", "every"):
         return f'states {cls.states!r} must be "latest" or "every"'
     if not cls.bot_seconds >= FASTEST_BOT:
@@ -153,6 +156,15 @@ def _mistake_in(cls: type[Game[Any, Any]]) -> str:
     if not cls.forfeit_seconds >= 0:
         return f"forfeit_seconds {cls.forfeit_seconds} must be 0 or more"
     return ""
+
+
+def _takes_name(advance: Callable[..., Any]) -> bool:
+    """Can a game's `advance` be called with the name of a timer?"""
+    try:
+        signature(advance).bind("self", "s", "now", "name")
+    except TypeError:
+        return False
+    return True
 
 
 def _is_of_structs(declared: Any) -> bool:

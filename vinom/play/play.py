@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -34,17 +34,35 @@ class GameFault(VinomError):
     """A game returned something invalid; its room ends."""
 
 
-def ensure_deadline(due: Any) -> float:
+def ensure_deadline(due: Any, what: str = "deadline() returned") -> float:
     """
     Check a deadline that a game returned.
 
+    :param due: the deadline.
+    :param what: says where it was found.
     :raises GameFault: it is not a finite number.
     """
     if not isinstance(due, float | int) or not math.isfinite(due):
-        raise GameFault(
-            f"deadline() returned {due!r}; return a match time, or None for no deadline"
-        )
+        raise GameFault(f"{what} {due!r}; return a match time, or None for no deadline")
     return due
+
+
+def ensure_timers(timers: Any) -> dict[str, float]:
+    """
+    Check the timers that a game returned, and leave out those that are not set.
+
+    :raises GameFault: they are not match times by name.
+    """
+    if not isinstance(timers, Mapping):
+        raise GameFault(f"timers() returned {timers!r}; return match times by name")
+    for name in timers:
+        if not isinstance(name, str) or not name:
+            raise GameFault(f"timers() has the name {name!r}; a name must be a text")
+    return {
+        name: ensure_deadline(at, f"timers() has for {name!r}")
+        for name, at in timers.items()
+        if at is not None
+    }
 
 
 def ensure_event(event: Any, seats: int) -> Event:
@@ -126,7 +144,7 @@ class Recorded(Struct, frozen=True, array_like=True, gc=False):
     :ivar seat: the seat; -1 if there is none.
     :ivar data: the action; for a tick, its ``(seat, action)`` pairs, each with the tick
         that was shown as third if the game has `past_ticks`; for "joined", the
-        newcomer.
+        newcomer; for "advance", the timer's name, ``None`` for the deadline.
     """
 
     kind: str
@@ -214,6 +232,8 @@ class Play:
     :ivar time: match time of the latest call, seconds; never goes back.
     :ivar ticks: how many fixed steps were made.
     :ivar due: match time at which `advance` is due.
+    :ivar due_for: name of the timer that is due then; empty for the deadline.
+    :ivar has_timers: does the game name its deadlines?
     :ivar outcome: of the round that ended; ``None`` while one is played.
     :ivar events: the game's events that the caller has not taken yet.
     :ivar refused: inputs that ticks rejected, each with its seat, that the caller has
@@ -229,6 +249,8 @@ class Play:
     time: float = attrs.field(default=0.0, init=False)
     ticks: int = attrs.field(default=0, init=False)
     due: float | None = attrs.field(default=None, init=False)
+    due_for: str = attrs.field(default="", init=False)
+    has_timers: bool = attrs.field(default=False, init=False)
     outcome: Outcome | None = attrs.field(default=None, init=False)
     events: list[Event] = attrs.field(factory=list, init=False)
     refused: list[tuple[int, Rejected]] = attrs.field(factory=list, init=False)
@@ -236,6 +258,7 @@ class Play:
     _asks: bool = attrs.field(default=False, init=False)
     _asks_deadline: bool = attrs.field(default=False, init=False)
     _asks_outcome: bool = attrs.field(default=False, init=False)
+    _timers: dict[str, float] = attrs.field(factory=dict, init=False)
     _seats: int = attrs.field(default=0, init=False)
     # The states after the latest ticks, oldest first, if the game looks at them.
     _past: deque[Any] | None = attrs.field(default=None, init=False)
@@ -272,7 +295,8 @@ class Play:
         kind = type(self.game)
         self._asks_deadline = kind.deadline is not Game.deadline
         self._asks_outcome = kind.outcome is not Game.outcome
-        self._asks = self._asks_deadline or self._asks_outcome
+        self.has_timers = kind.timers is not Game.timers
+        self._asks = self._asks_deadline or self._asks_outcome or self.has_timers
         self._seats = seats
         if self.game.past_ticks:
             self._past = deque(maxlen=self.game.past_ticks + 1)
@@ -432,21 +456,32 @@ class Play:
             f"only an input can be rejected"
         ) from error
 
-    def advance(self, time: float) -> None:
+    def advance(self, time: float, name: str = "") -> None:
         """
-        Call the game at its deadline.
+        Call the game at its deadline, or at the time of a timer.
 
-        :raises GameFault: its next deadline is not later.
+        :param name: of the timer; empty for the deadline.
+        :raises GameFault: its next time is not later.
         """
-        before = self.due
-        self._note(Recorded("advance", time))
-        self._take(self.ask("advance", self.game.advance, self.state, time), time)
-        if before is not None and self.due is not None and self.due <= before:
+        before = self._time_of(name)
+        self._note(Recorded("advance", time, -1, name or None))
+        args = self.advance_args(time, name)
+        self._take(self.ask("advance", self.game.advance, self.state, *args), time)
+        after = self._time_of(name)
+        if before is not None and after is not None and after <= before:
+            what = f"timer {name!r}" if name else "deadline()"
             raise GameFault(
-                f"deadline() is still {self.due} after advance() at {time}: handle "
+                f"{what} is still {after} after advance() at {time}: handle "
                 f"everything that is due then in one advance(), and return a later "
                 f"time or None"
             )
+
+    def advance_args(self, time: float, name: str) -> tuple[Any, ...]:
+        """Return what the game's `advance` gets after the state."""
+        return (time, name) if self.has_timers else (time,)
+
+    def _time_of(self, name: str) -> float | None:
+        return self._timers.get(name) if self.has_timers else self.due
 
     def seat_joined(self, seat: int, time: float, newcomer: Seat) -> None:
         """Seat a newcomer after the start: at the next number, or a given-up seat's."""
@@ -490,7 +525,7 @@ class Play:
                         "tick() rejects an input that it accepted in the recording"
                     ) from self.refused[-1][1]
             case "advance":
-                self.advance(time)
+                self.advance(time, recorded.data or "")
             case "joined":
                 self.seat_joined(seat, time, recorded.data)
             case "dropped":
@@ -557,12 +592,21 @@ class Play:
             self._ask_ahead(state)
 
     def _ask_ahead(self, state: Any) -> None:
-        """Call the game's `deadline` and `outcome`, if it has them."""
+        """Call the game's `deadline`, `timers` and `outcome`, if it has them."""
         if self._asks_deadline:
             due = self.ask("deadline", self.game.deadline, state)
             if due is not None and not (type(due) is float and math.isfinite(due)):
                 due = ensure_deadline(due)
             self.due = due
+        if self.has_timers:
+            # The deadline comes first at the same time, then the timers as listed.
+            times = (
+                {} if self.due is None or not self._asks_deadline else {"": self.due}
+            )
+            times |= ensure_timers(self.ask("timers", self.game.timers, state))
+            self._timers = times
+            self.due_for = min(times, key=times.__getitem__, default="")
+            self.due = times.get(self.due_for)
         if self._asks_outcome:
             outcome = self.ask("outcome", self.game.outcome, state)
             if outcome is not None and outcome != self.outcome:

@@ -382,6 +382,8 @@ def _repeat(play: Play, raw: RawRecorded, game: Game[Any, Any]) -> None:
                     (seat, msgspec.msgpack.decode(action, type=game.actions), *shown)
                     for seat, action, *shown in tick_inputs(raw)
                 )
+            case "advance":
+                data = msgspec.msgpack.decode(raw.data, type=str | None)
             case "joined":
                 data = _newcomer(msgspec.msgpack.decode(raw.data), game)
             case _:

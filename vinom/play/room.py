@@ -732,7 +732,7 @@ class Room:
         # its time never goes back.
         time = max(play.due or 0.0, play.time)
         self._advances.add(time, play.version)
-        play.advance(time)
+        play.advance(time, play.due_for)
         self._advances.done(play.version)
         self._after_change(now)
 

@@ -170,6 +170,12 @@ for _name in (
     setattr(Twice, _name, _twice(_name))
 
 
+class TwiceTimed(Twice):
+    """The same for a game with timers, which is asked for them."""
+
+    timers = _twice("timers")
+
+
 def _answer(call: Callable[..., Any], args: tuple[Any, ...]) -> tuple[str, Any]:
     """Make a call; returns a name of its result or error, and the result or error."""
     try:
@@ -221,7 +227,8 @@ class Line:
         :param guard: interrupts calls that take too long.
         """
         self.game, self.plan, self.trial = game, plan, trial
-        self.twice = Twice(game, lambda why: trial.found("state", why))
+        twice = Twice if type(game).timers is Game.timers else TwiceTimed
+        self.twice = twice(game, lambda why: trial.found("state", why))
         self.play = Play(self.twice, self._note, guard, plan)
         self.away: set[int] = set()
         self.gone: list[int] = []
@@ -270,15 +277,18 @@ class Line:
     # What happens.
 
     def advance(self) -> None:
-        """Call the game at its deadline."""
+        """Call the game at its deadline, or at the time of a timer."""
         play = self.play
-        time = max(play.due or 0.0, play.time)
+        time, name = max(play.due or 0.0, play.time), play.due_for
         self._advances.add(time, play.version)
         self._searched(
-            "advance", self.game.advance, (time,), lambda: play.advance(time)
+            "advance",
+            self.game.advance,
+            play.advance_args(time, name),
+            lambda: play.advance(time, name),
         )
         self._advances.done(play.version)
-        self.trace("advance", -1)
+        self.trace(f"advance {name}".rstrip(), -1)
 
     def tick(self, inputs: tuple[tuple[int, Any], ...]) -> None:
         """Make one fixed step."""
