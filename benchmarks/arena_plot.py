@@ -2,8 +2,8 @@
 ``python -m benchmarks.arena_plot``: what a distant player sees of the arena.
 
 A match of the arena is played on a virtual clock, by real clients over real DTLS; one
-of them has a bad network. The states that it receives go through the page's own
-``Timeline`` at their times of arrival, and the result is compared with the server's
+of them has a bad network. The states that it receives go through the page's own clock
+and interpolator at their times of arrival, and the result is compared with the server's
 states.
 """
 

@@ -27,8 +27,8 @@ from vinom.play.game_loader import load_games
 #: One good action of each kind, as data, with each of its fields.
 GOOD: dict[str, tuple[dict[str, Any], ...]] = {
     "arena": (
-        {"type": "move", "x": 1, "y": 0, "n": 1},
-        {"type": "dash", "n": 1},
+        {"type": "move", "x": 1, "y": 0},
+        {"type": "dash"},
         {"type": "rematch"},
     ),
     "dice": (

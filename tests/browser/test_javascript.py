@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from twisted.internet import reactor
 from twisted.internet.utils import getProcessOutputAndValue
 from twisted.trial.unittest import TestCase
@@ -9,6 +11,7 @@ from twisted.trial.unittest import TestCase
 from tests.support.child_nodes import start_node
 from tests.support.javascript import FOLDER, needs_javascript
 from tests.support.needs import path_of
+from vinom.node.web.pages import STATIC
 from vinom.tools.commands.child_node import free_port
 
 
@@ -37,6 +40,24 @@ class TypesTests(JavaScriptTestCase):
         finds no errors in its strictest mode.
         """
         await self.run_node("node_modules/typescript/lib/tsc.js", "-p", ".")
+
+    async def test_declaration(self) -> None:
+        """
+        The declaration of motion.js for TypeScript is what its own types say.
+        """
+        made, boards = self.mktemp(), STATIC / "boards"
+        flags = "--allowJs --checkJs --strict --target es2022 --declaration"
+        await self.run_node(
+            "node_modules/typescript/lib/tsc.js",
+            *flags.split(),
+            "--emitDeclarationOnly",
+            "--outDir",
+            str(Path(made).resolve()),
+            str(boards / "motion.js"),
+        )
+        self.assertEqual(
+            Path(made, "motion.d.ts").read_text(), (boards / "motion.d.ts").read_text()
+        )
 
 
 class SdkTests(JavaScriptTestCase):

@@ -154,8 +154,6 @@ def _overlaps(wall: Wall, x: int, y: int) -> bool:
 
 
 Axis = Annotated[int, Meta(ge=-FULL, le=FULL)]
-#: A client's own number for an input; the view shows that of the latest one applied.
-InputNumber = Annotated[int, Meta(ge=0, le=65_535)]
 Phase = Literal["playing", "over"]
 
 
@@ -179,22 +177,14 @@ class Move(Struct, frozen=True, forbid_unknown_fields=True, tag="move"):
 
     :ivar x: to the right.
     :ivar y: down.
-    :ivar n: any number; the view shows that of the latest input applied.
     """
 
     x: Axis
     y: Axis
-    n: InputNumber = 0
 
 
 class Dash(Struct, frozen=True, forbid_unknown_fields=True, tag="dash"):
-    """
-    Be three times as fast for a moment.
-
-    :ivar n: as in `Move`.
-    """
-
-    n: InputNumber = 0
+    """Be three times as fast for a moment."""
 
 
 Action = Move | Dash | Rematch
@@ -232,7 +222,7 @@ class PlayerView(Struct, frozen=True, array_like=True):
     :ivar dash: ticks left of the player's dash.
     :ivar rest: ticks until the player may dash again.
     :ivar safe: ticks during which nobody can hit the player.
-    :ivar n: number of the player's latest input that was applied.
+    :ivar to_x: the direction the player wants, as in `Move`; ``to_y`` likewise.
     """
 
     x: int
@@ -243,7 +233,8 @@ class PlayerView(Struct, frozen=True, array_like=True):
     dash: int
     rest: int
     safe: int
-    n: int
+    to_x: int
+    to_y: int
 
 
 class ArenaView(Struct, frozen=True):
@@ -270,7 +261,6 @@ class Body(Struct, frozen=True):
     """
     One player; fields that are also in the view are described there.
 
-    :ivar to_x: the direction the player wants, as in `Move`; ``to_y`` likewise.
     :ivar here: does the seat have a player?
     """
 
@@ -282,7 +272,6 @@ class Body(Struct, frozen=True):
     dash: int = 0
     rest: int = 0
     safe: int = 0
-    n: int = 0
     to_x: int = 0
     to_y: int = 0
     here: bool = True
@@ -323,7 +312,8 @@ def show(s: ArenaState) -> ArenaView:
             body.dash,
             body.rest,
             body.safe,
-            body.n,
+            body.to_x,
+            body.to_y,
         )
         if body.here
         else None
@@ -481,7 +471,7 @@ class Arena(Game[ArenaState, Action]):
         me = view["players"][seat]
         if me is None:
             return None
-        x, y, vx, vy, _, _, rest, _, _ = me
+        x, y, vx, vy, _, _, rest, *_ = me
         gem_x, gem_y = min(
             view["gems"], key=lambda gem: (gem[0] - x) ** 2 + (gem[1] - y) ** 2
         )
@@ -508,7 +498,7 @@ def _place_all(s: ArenaState) -> ArenaState:
     """Put each player at a different start, without points, and place the gems."""
     starts, chance = s.chance.shuffled(STARTS)
     bodies = tuple(
-        Body(x, y, n=body.n, here=body.here)
+        Body(x, y, here=body.here)
         for (x, y), body in zip(starts, s.bodies, strict=False)
     )
     gems: list[Point] = []
@@ -523,11 +513,11 @@ def _place_all(s: ArenaState) -> ArenaState:
 def _heed(body: Body, action: Action) -> Body:
     match action:
         case Move():
-            return replace(body, to_x=action.x, to_y=action.y, n=action.n)
+            return replace(body, to_x=action.x, to_y=action.y)
         case Dash():
             if body.rest:
-                return replace(body, n=action.n)
-            return replace(body, dash=DASH_TICKS, rest=REST_TICKS, n=action.n)
+                return body
+            return replace(body, dash=DASH_TICKS, rest=REST_TICKS)
         case Rematch():
             return body
 
@@ -545,7 +535,6 @@ def _move(walls: tuple[Wall, ...], body: Body) -> Body:
         body.dash - 1 if body.dash else 0,
         body.rest - 1 if body.rest else 0,
         body.safe - 1 if body.safe else 0,
-        body.n,
         body.to_x,
         body.to_y,
         body.here,

@@ -60,13 +60,13 @@ class Field:
         return msgspec.to_builtins(Arena().setup(self.state))
 
 
-def wish(chance: random.Random, n: int) -> Action:
+def wish(chance: random.Random) -> Action:
     """Draw an action at random."""
     if chance.random() < 0.2:
-        return Dash(n)
+        return Dash()
     if chance.random() < 0.2:
-        return Move(0, 0, n)
-    return Move(chance.randint(-100, 100), chance.randint(-100, 100), n)
+        return Move(0, 0)
+    return Move(chance.randint(-100, 100), chance.randint(-100, 100))
 
 
 class ArenaOwnTests(SynchronousTestCase):
@@ -87,9 +87,7 @@ class ArenaOwnTests(SynchronousTestCase):
             body = {"x": x, "y": y, "toX": 0, "toY": 0, "dash": 0, "rest": 0}
             asked, truth = [], []
             for _ in range(600):
-                actions = [
-                    wish(chance, 1) for _ in range(chance.choice((0, 0, 0, 1, 2)))
-                ]
+                actions = [wish(chance) for _ in range(chance.choice((0, 0, 0, 1, 2)))]
                 asked.append([msgspec.to_builtins(action) for action in actions])
                 shown = field.tick(actions)
                 truth.append([*shown[:4], shown[5], shown[6]])
@@ -142,14 +140,14 @@ class ArenaOwnTests(SynchronousTestCase):
         """
         field = Field(1)
         x, y = field.shown()[:2]
-        right = Move(100 if x < 10_000 else -100, 0, 7)
+        right = Move(100 if x < 10_000 else -100, 0)
         network: list[list[Any]] = [
-            [tick * STEP, "state", tick, field.shown()] for tick in range(20)
+            [tick * STEP, "state", tick, field.shown(), 0] for tick in range(20)
         ]
-        network.append([960.0, "acted", msgspec.to_builtins(right)])
+        network.append([960.0, "acted", msgspec.to_builtins(right), 1])
         network += [[now, "frame"] for now in (1000.0, 3000.0, 9000.0)]
         network += [
-            [10_000 + tick * STEP, "state", 200 + tick, field.shown()]
+            [10_000 + tick * STEP, "state", 200 + tick, field.shown(), 0]
             for tick in range(40)
         ]
         network.append([12_600.0, "frame"])
@@ -176,6 +174,7 @@ class FarAway:
         self._truth = [self.field.shown()[:2]]
         states, arrival = [], 0.0
         coming = [(self._later(now), action) for now, action in sent]
+        acked = 0
         for index in range(1, len(coming)):
             # One connection: nothing overtakes.
             coming[index] = (
@@ -186,11 +185,15 @@ class FarAway:
             now = tick * STEP
             actions = [action for when, action in coming if when <= now]
             coming = [one for one in coming if one[0] > now]
+            acked += len(actions)
             shown = self.field.tick(actions)
             self._truth.append(shown[:2])
             arrival = max(arrival, self._later(now))
-            states.append([arrival, "state", tick, shown])
-        acted = [[now, "acted", msgspec.to_builtins(action)] for now, action in sent]
+            states.append([arrival, "state", tick, shown, acked])
+        acted = [
+            [now, "acted", msgspec.to_builtins(action), number]
+            for number, (now, action) in enumerate(sent, 1)
+        ]
         first, last = states[0][0], states[-1][0]
         frames = [
             [first + n * FRAME, "frame"] for n in range(int((last - first) / FRAME))
@@ -201,20 +204,18 @@ class FarAway:
 
     def _act(self) -> list[tuple[float, Action]]:
         """Run, sometimes dash, sometimes stand, and so on."""
-        chance, sent, now, n = self._chance, [], 500.0, 0
+        chance, sent, now = self._chance, [], 500.0
         while now < 19_000:
-            n += 2
             angle = chance.uniform(0, 2 * math.pi)
             way = round(100 * math.cos(angle)), round(100 * math.sin(angle))
-            if sent and sent[-1][1] == Move(0, 0, n - 2):
+            if sent and sent[-1][1] == Move(0, 0):
                 self.begins.append(now)
-            sent.append((now, Move(*way, n)))
+            sent.append((now, Move(*way)))
             now += chance.uniform(300, 1500)
             if chance.random() < 0.3:
-                sent.append((now - 100, Dash(n + 1)))
+                sent.append((now - 100, Dash()))
             if chance.random() < 0.5:
-                n += 2
-                sent.append((now, Move(0, 0, n)))
+                sent.append((now, Move(0, 0)))
                 now += chance.uniform(600, 1000)
         return sent
 

@@ -6,114 +6,56 @@
  */
 
 import { button, colourOf, h, isCalm, plural, swap } from "../ui.js";
-import { Own } from "./arena_own.js";
+import { bodyOf, predictOwn } from "./arena_own.js";
 import { Wish } from "./arena_wish.js";
 import { drawDisc, makeCanvas, makePalette, watchKeys } from "./canvas.js";
+import { Interpolator, TickClock, mix } from "./motion.js";
 import { rematchButton, showTurn } from "./parts.js";
 
-/**
- * The bounds of the drawing delay, milliseconds. Between them it is the largest delay of the last states, plus one and a
- * half ticks, so that one state can be lost.
- */
-const LEAST_DELAY = 100;
-const MOST_DELAY = 250;
-/** How much faster or slower the drawing's clock may run to reach the right delay. */
-const HASTE = 0.1;
-/** How far to extrapolate beyond the latest state, ticks. */
-const BEYOND = 2;
-const KEPT = 40;
 /** How far to drag a finger for full speed, pixels. */
 const STICK = 44;
 
 /**
- * The states received, and every player's position at any moment between them.
+ * Every player's place between two states.
+ *
+ * @param {any[]} before
+ * @param {any[]} after
+ * @param {number} part
+ * @param {number} ticks between the two
+ * @returns {({x: number, y: number, player: any} | null)[]}
  */
-export class Timeline {
-  /** @type {{tick: number, players: any[]}[]} */
-  #states = [];
-  /** For each of the latest states, when tick 0 would have arrived with its delay. @type {number[]} */
-  #starts = [];
-  /** When tick 0 is drawn. */
-  #origin = 0;
-  #addedAt = 0;
+function placesBetween(before, after, part, ticks) {
+  const more = Math.max(0, part - 1) * ticks;
+  return after.map((player, seat) => {
+    if (!player) return null;
+    const [x, y, vx, vy] = player;
+    if (more) return { x: x + vx * more, y: y + vy * more, player };
+    const was = before[seat];
+    // Don't interpolate teleports, such as the start of a round.
+    if (!was || Math.hypot(x - was[0], y - was[1]) > 600 * ticks + 600) return { x, y, player };
+    return { x: mix(was[0], x, part), y: mix(was[1], y, part), player };
+  });
+}
 
-  /** @param {number} hz @param {number} [every] the time between two states, seconds, if they are rare */
-  constructor(hz, every = 0) {
-    this.step = 1000 / hz;
-    this.least = Math.max(LEAST_DELAY, 1200 * every);
-    this.most = Math.max(MOST_DELAY, 2000 * every);
-  }
-
-  /** @param {number} tick @param {any[]} players @param {number} now milliseconds */
-  add(tick, players, now) {
-    const last = this.#states.at(-1);
-    if (last && tick <= last.tick) {
-      if (tick === last.tick) return;
-      // Another round may count from 0 again.
-      this.#states = [];
-      this.#starts = [];
-    }
-    this.#states.push({ tick, players });
-    this.#starts.push(now - tick * this.step);
-    if (this.#states.length > KEPT) this.#states.shift();
-    if (this.#starts.length > KEPT) this.#starts.shift();
-    const earliest = Math.min(...this.#starts);
-    const late = Math.max(...this.#starts) - earliest + 1.5 * this.step;
-    const origin = earliest + Math.min(this.most, Math.max(this.least, late));
-    const most = this.#starts.length > 1 ? HASTE * (now - this.#addedAt) : Infinity;
-    this.#origin += Math.max(-most, Math.min(most, origin - this.#origin));
-    this.#addedAt = now;
-  }
-
-  /** The tick to draw at a moment, with its fraction. @param {number} now */
-  tickAt(now) {
-    return (now - this.#origin) / this.step;
-  }
-
-  /**
-   * The position of every player to draw.
-   *
-   * @param {number} now
-   * @returns {({x: number, y: number, player: any} | null)[]}
-   */
-  at(now) {
-    const newest = this.#states.at(-1);
-    if (!newest) return [];
-    const tick = this.tickAt(now);
-    if (tick >= newest.tick) {
-      const more = Math.min(BEYOND, tick - newest.tick);
-      return newest.players.map(
-        (player) =>
-          player && { x: player[0] + player[2] * more, y: player[1] + player[3] * more, player },
-      );
-    }
-    let next = this.#states.length - 1;
-    while (next > 0 && this.#states[next - 1].tick > tick) next -= 1;
-    const after = this.#states[next];
-    const before = this.#states[Math.max(0, next - 1)];
-    const span = after.tick - before.tick;
-    const part = span ? Math.max(0, (tick - before.tick) / span) : 1;
-    return after.players.map((player, seat) => {
-      const was = before.players[seat];
-      if (!player) return null;
-      // Don't interpolate teleports, such as the start of a round.
-      const far = was && Math.hypot(player[0] - was[0], player[1] - was[1]) > 600 * span + 600;
-      if (!was || far) return { x: player[0], y: player[1], player };
-      return {
-        x: was[0] + (player[0] - was[0]) * part,
-        y: was[1] + (player[1] - was[1]) * part,
-        player,
-      };
-    });
-  }
+/**
+ * The clock of the drawing, and every player's place at any moment.
+ *
+ * @param {number} hz
+ * @param {number} [every] the time between two states, seconds, if they are rare
+ */
+export function watchPlayers(hz, every = 0) {
+  const clock = new TickClock(hz, { least: Math.max(100, 1200 * every), most: Math.max(250, 2000 * every) });
+  /** @type {Interpolator<any>} */
+  const others = new Interpolator(clock, placesBetween);
+  return { clock, others };
 }
 
 /** @type {import("./parts.js").Mount} */
 export function mount(context) {
   const { room } = context;
   const field = room.setup;
-  const timeline = new Timeline(field.tick_hz, context.every);
-  const own = room.seat === null ? null : new Own(field);
+  const { clock, others } = watchPlayers(field.tick_hz, context.every);
+  const own = room.seat === null ? null : predictOwn(field, clock);
   const status = h("p.turn", { role: "status" });
   const left = h("p.muted.clock", { "aria-hidden": "true" });
   const foot = h("div.row.centre");
@@ -124,7 +66,6 @@ export function mount(context) {
   /** In a miniature small things would not be seen. */
   const boldness = context.every ? 2 : 1;
   const wish = new Wish();
-  let number = 0;
   /** @type {any} */
   let later;
   /** @type {{id: number, x: number, y: number, nowX: number, nowY: number} | null} */
@@ -144,22 +85,19 @@ export function mount(context) {
     if (room.seat === null || room.view.phase !== "playing") return;
     clearTimeout(later);
     const way = wish.take(performance.now());
-    if (way) {
-      number = (number + 1) % 65536;
-      send({ type: "move", x: way[0], y: way[1], n: number });
-    } else if (wish.isUnsent) later = setTimeout(sendWish, 50);
+    if (way) send({ type: "move", x: way[0], y: way[1] });
+    else if (wish.isUnsent) later = setTimeout(sendWish, 50);
   }
 
-  /** Apply an action here at once, and send it. @param {{type: string, x?: number, y?: number, n: number}} action */
+  /** Apply an action here at once, and send it. @param {{type: string, x?: number, y?: number}} action */
   function send(action) {
-    own?.acted(action, performance.now());
     room.act(action);
+    own?.act(action, room.acted, performance.now());
   }
 
   function dash() {
     if (room.seat === null || room.view.phase !== "playing") return;
-    number = (number + 1) % 65536;
-    send({ type: "dash", n: number });
+    send({ type: "dash" });
   }
 
   const stopListening = room.on("back", () => {
@@ -221,9 +159,15 @@ export function mount(context) {
 
   /** @param {CanvasRenderingContext2D} pen @param {number} width @param {number} height @param {number} now */
   function draw(pen, width, height, now) {
-    const places = timeline.at(performance.now());
+    /** @type {({x: number, y: number, player: any} | null)[]} */
+    const places = others.at(performance.now()) ?? [];
     const mine = own?.at(performance.now());
-    if (mine && room.seat !== null) me = places[room.seat] = mine;
+    if (mine && room.seat !== null) {
+      const { x, y, vx, vy, dash, rest } = mine;
+      const [, , , , points, , , safe] = room.view.players[room.seat];
+      me = { x, y };
+      places[room.seat] = { x, y, player: [x, y, vx, vy, points, dash, rest, safe] };
+    }
     const scale = Math.max(width / field.width, height / field.height);
     const wide = width / scale;
     const high = height / scale;
@@ -314,7 +258,7 @@ export function mount(context) {
     if (wide < 0.9 * field.width) drawMap(pen, width, places);
     drawFloats(pen, px, py);
     if (stick && stick.nowX !== stick.x) drawStick(pen, stick);
-    canvas.dataset.tick = String(Math.floor(timeline.tickAt(performance.now())));
+    canvas.dataset.tick = String(Math.floor(clock.tickAt(performance.now())));
   }
 
   /**
@@ -396,8 +340,14 @@ export function mount(context) {
     player: (seat) => String(room.view.players[seat]?.[4] ?? "–"),
     update() {
       const { tick, ends, phase, players, winners, rematch } = room.view;
-      timeline.add(tick, players, room.receivedAt);
-      if (room.seat !== null) own?.update(tick, players[room.seat], phase === "playing", room.receivedAt);
+      clock.arrived(tick, room.receivedAt);
+      others.add(tick, players);
+      if (room.seat !== null) {
+        const player = players[room.seat];
+        // Between two rounds nobody moves.
+        const body = player && { ...bodyOf(player), ...(phase === "over" && { toX: 0, toY: 0 }) };
+        own?.confirm(tick, body, room.acked, room.receivedAt);
+      }
       let words = `First to ${plural(field.points, "gem")}`;
       if (phase === "over") {
         const names = winners.map(context.nameOf).join(" and ");
