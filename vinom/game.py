@@ -382,6 +382,9 @@ class Game(Generic[S, A]):
         each seat is by default an audience of its own. ``vinom check`` tests it.
     :cvar hidden: names of state fields, such as a deck, that nobody may see until the
         round is `revealed`.
+    :cvar reveals: names of state fields in which the rules reveal something of what is
+        `secret` or `hidden`, such as the hits on a ship; ``vinom check`` reports any
+        other field that does, and that others see.
     :cvar shows: the struct that `view` returns; ``vinom schema`` describes it.
     :cvar tells: the structs of events' data, by the events' kinds; ``vinom schema``
         describes them.
@@ -421,6 +424,7 @@ class Game(Generic[S, A]):
     forfeit_seconds: ClassVar[float] = 30.0
     secret: ClassVar[tuple[str, ...]] = ()
     hidden: ClassVar[tuple[str, ...]] = ()
+    reveals: ClassVar[tuple[str, ...]] = ()
     shows: ClassVar[type[Struct] | None] = None
     tells: ClassVar[Mapping[str, type[Struct]]] = MappingProxyType({})
     shared: ClassVar[tuple[str, ...]] = ()

@@ -189,15 +189,42 @@ class CheckTests(SynchronousTestCase):
             cells,
             [
                 ["drawing: who is shown which field of the state"],
-                ["field", "seats", "spectators", "setup", "events", "outcome"],
-                ["gone[]", "-", "-", "-", "-", "-"],
-                ["hands[][]", "own", "-", "-", "-", "-"],
-                ["pile[]", "-", "-", "-", "own, one", "-"],
-                ["turn", "all", "all", "-", "-", "-"],
+                ["field", "phase", "seats", "spectators", "setup", "events", "outcome"],
+                ["gone[]", "all", "-", "-", "-", "-", "-"],
+                ["hands[][]", "all", "own", "-", "-", "-", "-"],
+                ["pile[]", "all", "-", "-", "-", "own, one", "-"],
+                ["turn", "all", "all", "all", "-", "-", "-"],
             ],
         )
         _, again = self.run_command(drawing, "--secrets", "--jobs", "2")
         self.assertEqual(again, out)
+
+    def test_secrets_by_phase(self) -> None:
+        """
+        The table shows in which phase a secret is laid open.
+        """
+        battle = "tests.support.battleships:Battle"
+        _, out = self.run_command(battle, "--secrets", "--jobs", "1")
+        rows = [line.split("  ") for line in out.splitlines() if "ships" in line]
+        self.assertEqual(
+            [[cell.strip() for cell in row if cell] for row in rows],
+            [
+                ["ships[][]", "hiding, shooting", "own", "-", "-", "-", "-"],
+                ["ships[][]", "over", "all", "all", "-", "-", "-"],
+            ],
+        )
+
+    def test_a_secret_that_is_not_declared(self) -> None:
+        """
+        A game that keeps a field apart for each seat passes, with the advice to declare
+        it; one that declares it gets no advice.
+        """
+        advice = "note: each seat alone sees its own 'ships': with secret = ('ships',)"
+        for name, told in (("Undeclared", True), ("Battle", False)):
+            spec = f"tests.support.battleships:{name}"
+            code, out = self.run_command(spec, "--games", "1", "--jobs", "1")
+            self.assertEqual(code, 0, out)
+            self.assertEqual(advice in out, told, out)
 
     def test_a_game_that_depends_on_its_process(self) -> None:
         """

@@ -18,8 +18,8 @@ from vinom.base.printable import in_columns, say
 from vinom.game import Game
 from vinom.play.game_loader import find_game
 from vinom.play.hosting.guarding import guard_games
-from vinom.tools.check.leaks import PLACES, Sightings
 from vinom.tools.check.line import Finding, Trial
+from vinom.tools.check.sightings import PLACES, Sightings
 from vinom.tools.check.trial import first_disagreement
 from vinom.tools.check.workers import Task, Workers, play_task
 
@@ -130,6 +130,12 @@ class _Check:
         for finding in self._findings.values():
             when = f" [{finding.when}]" if finding.when else ""
             say(f"{finding.rule}: {finding.message}{when}")
+        for name in self._seen.kept_apart():
+            if name not in self._game.secret:
+                self._notes.append(
+                    f"each seat alone sees its own {name!r}: with secret = ({name!r},) "
+                    f"this check tests that strictly"
+                )
         for note in self._notes:
             say(f"note: {note}")
         if self._cut:
@@ -150,7 +156,7 @@ class _Check:
         self._play(iter(tasks), math.inf)
         self._progress.clear()
         say(f"{self._name}: who is shown which field of the state")
-        say(in_columns([("field", *PLACES), *self._seen.rows()]))
+        say(in_columns([("field", "phase", *PLACES), *self._seen.table()]))
         return 0
 
     def _tasks(self, most: float, within: float) -> Iterator[Task]:

@@ -464,7 +464,8 @@ class Line:
         count = len(events)
         make()
         told = tuple(events[count:])
-        if told and self.search.is_next():
+        # What an action writes into the state may reveal a secret without an event.
+        if (told or self.game.secret or self.game.hidden) and self.search.is_next():
             seats = len(self.plan.seats)
             for leak in self.search.step(before, call, args, told, seats):
                 self.trial.found("leak", leak, f"in {name}()")

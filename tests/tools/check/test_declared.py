@@ -1,0 +1,64 @@
+"""What the check reports of secrets that a game declares."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.support import battleships as ships
+from vinom.game import Game
+from vinom.tools.check.trial import try_game
+
+
+def leaks_of(game: Game[Any, Any]) -> list[str]:
+    """Try a game twice; what leaks."""
+    return [
+        finding.message
+        for seed in (3, 4)
+        for finding in try_game(game, "game", 2, seed).findings
+    ]
+
+
+class Misnamed(ships.Battle):
+    """Declares what is not there, or has no entry for each seat."""
+
+    secret = ("boats", "shots")
+
+
+class DeclaredTests(SynchronousTestCase):
+    def test_kept_secrets_pass(self) -> None:
+        """
+        A game that shows its secret to the owner alone, and what the rules reveal of
+        it in the fields that it names, passes.
+        """
+        self.assertEqual(leaks_of(ships.Battle()), [])
+
+    def test_names_that_cannot_be_meant(self) -> None:
+        """
+        A declared name that is no field, or a field without an entry per seat, is
+        reported as such.
+        """
+        found = "\n".join(leaks_of(Misnamed()))
+        self.assertIn("'boats' is in secret, but it is no field of the state", found)
+        self.assertIn("'shots' is in secret, but has no entry for each of the 2", found)
+
+    def test_each_leak_is_found(self) -> None:
+        """
+        However a game gives away where ships are, the finding names the ships, and
+        what shows them.
+        """
+        for game, message in (
+            (ships.Deriving(), r"view\(\) shows something of it to the audience"),
+            (ships.ShowingAll(), r"view\(\) shows something of it to the audience"),
+            (ships.OneAudience(), r"gives seat \d the same key as spectators"),
+            (ships.HintWhenHit(), r"'hint' is shown to .* act\(\) writes something of"),
+            (ships.HintWhenHidden(), r"'hint' is shown to .* list 'hint' in reveals"),
+            (ships.ToldWhenHidden(), r"event 'hidden' shows .* something of ships\["),
+            (ships.ToldWhenHit(), r"event 'near' shows .* something of ships\["),
+            (ships.InSetup(), r"ships\[0\] is secret, yet setup\(\) depends on it"),
+        ):
+            found = leaks_of(game)
+            self.assertTrue(found, type(game).__name__)
+            self.assertRegex("\n".join(found), message)
+            self.assertIn("ships", found[0])
