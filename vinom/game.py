@@ -251,12 +251,14 @@ class Event(Struct, frozen=True):
 
     :ivar kind: what clients switch on, for example ``"rolled"``.
     :ivar data: facts about it, as JSON; don't change it later.
-    :ivar to: the only seat that may see it; ``None`` shows it to everyone.
+    :ivar to: who may see it: a seat; several seats, as a tuple; or an audience, any
+        other key that `Game.audience` returns for a seat, or for spectators, in the
+        state that this event comes with. ``None`` shows it to everyone.
     """
 
     kind: str
     data: Any = None
-    to: int | None = None
+    to: Hashable = None
 
 
 class Input(tuple[int, A], Generic[S, A]):

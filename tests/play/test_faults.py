@@ -77,6 +77,14 @@ class AnswerTests(RoomCase):
                 (Event("psst", to=2),),
                 "event 'psst' is addressed to seat 2, but this table has seats 0 to 1",
             ),
+            ((Event("psst", to=(0, 2)),), "is addressed to seat 2, but this table has"),
+            ((Event("psst", to=(0, "red")),), "is addressed to seat 'red', but this"),
+            (
+                (Event("psst", to="red"),),
+                "event 'psst' is addressed to 'red'; name a seat, a tuple of seats, or "
+                "an audience, which is one of 'all' here",
+            ),
+            ((Event("psst", to=[0, 1]),), "'psst' is addressed to [0, 1]; name a seat"),
             (5, "not iterable"),
         ):
             self.assertIn(why, self.report_on(said=said))

@@ -9,7 +9,7 @@ from msgspec import msgpack
 from twisted.internet.defer import Deferred, succeed
 
 from tests.support.game_net import GameNet, GamePlayer
-from tests.support.games import Tale, Teller, Ticking
+from tests.support.games import Camps, Tale, Teller, Ticking
 from tests.support.links import at_node, at_server, tell
 from tests.support.live_rooms import PlayerLine
 from tests.support.lobbies import LobbyWorld, MemoryLine
@@ -122,7 +122,12 @@ class CrossWorld(LobbyWorld):
     """
 
     def __init__(self, watching: Watching = "listed") -> None:
-        games = {"teller": Teller(), "ticking": Ticking(), "packed": Packed()}
+        games = {
+            "teller": Teller(),
+            "ticking": Ticking(),
+            "packed": Packed(),
+            "camps": Camps(),
+        }
         self.net, fleet = self.make_net(games)
         self.net.bind()
         super().__init__(

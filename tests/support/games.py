@@ -110,6 +110,27 @@ class Teller(Game[Tale, Say | Quiet]):
         return replace(s, lines=(*s.lines, f"{now:.1f} {what}"))
 
 
+class Camps(Teller):
+    """
+    Red seats and a blue one; "to red", "to 0,2" or "to None" emits an event to those.
+    """
+
+    name = "camps"
+
+    def act(self, s: Tale, seat: int, action: Say | Quiet, now: float) -> Any:
+        match action.word.split() if isinstance(action, Say) else ():
+            case ["to", word]:
+                to: Any = None if word == "None" else word
+                if word.replace(",", "").isdecimal():
+                    seats = tuple(map(int, word.strip(",").split(",")))
+                    to = seats if "," in word else seats[0]
+                return Step(self._noted(s, now, word), (Event("called", word, to=to),))
+        return super().act(s, seat, action, now)
+
+    def audience(self, s: Tale, seat: int | None) -> Hashable:
+        return "crowd" if seat is None else "blue" if seat == 1 else "red"
+
+
 class Apart(Teller):
     """Is played in a process of its own; "deaf" hangs where nothing interrupts it."""
 

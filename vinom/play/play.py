@@ -26,6 +26,7 @@ from vinom.play.choices import read_claims, read_loadout, read_options
 from vinom.play.guard import Guard, TooSlow
 from vinom.play.seats import teams_of
 from vinom.play.states import ensure_storable
+from vinom.play.views import Recipients
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -78,11 +79,13 @@ def ensure_event(event: Any, seats: int) -> Event:
             f"a Step has the event {event!r}; "
             f"each event must be an Event whose kind is a str"
         )
-    if event.to is not None and not _is_seat(event.to, seats):
-        raise GameFault(
-            f"event {event.kind!r} is addressed to seat {event.to!r}, "
-            f"but this table has seats 0 to {seats - 1}"
-        )
+    to = event.to
+    for seat in (to,) if isinstance(to, int) else to if isinstance(to, tuple) else ():
+        if not _is_seat(seat, seats):
+            raise GameFault(
+                f"event {event.kind!r} is addressed to seat {seat!r}, "
+                f"but this table has seats 0 to {seats - 1}"
+            )
     try:
         _encode(event.data)
     except Exception as error:
@@ -506,6 +509,30 @@ class Play:
         """Call the game for a seat that was given up for good."""
         self._note(Recorded("left", time, seat))
         self._take(self.ask("left", self.game.left, self.state, seat, time), time)
+
+    def recipients(self, event: Event) -> Recipients:
+        """
+        Find who gets an event that came with the present state.
+
+        :raises GameFault: it is addressed to an audience that nobody is.
+        """
+        to = event.to
+        if to is None or isinstance(to, int | tuple):
+            return to
+        audiences = {
+            -1 if seat is None else seat: self.ask(
+                "audience", self.game.audience, self.state, seat
+            )
+            for seat in (*range(self._seats), None)
+        }
+        found = tuple(seat for seat, audience in audiences.items() if audience == to)
+        if not found:
+            known = ", ".join(map(repr, dict.fromkeys(audiences.values())))
+            raise GameFault(
+                f"event {event.kind!r} is addressed to {to!r}; name a seat, a tuple of "
+                f"seats, or an audience, which is one of {known} here"
+            )
+        return None if len(found) == len(audiences) else found
 
     def repeat(self, recorded: Recorded) -> None:
         """

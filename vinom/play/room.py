@@ -28,7 +28,7 @@ from vinom.play.guard import Guard, TooSlow
 from vinom.play.play import GAME_ERRORS, Play, Point, Recorded, seat_at, table_of
 from vinom.play.seats import Absences, SeatState, StandIns, TickInputs
 from vinom.play.states import fingerprint
-from vinom.play.views import NoViews, Views, encode_json
+from vinom.play.views import NoViews, Recipients, Views, encode_json
 
 _HERE = str(Path(vinom.__file__).resolve().parent)
 _GAMES = str(Path(_HERE, "games"))
@@ -83,10 +83,12 @@ class Emitted:
 
     :ivar event: the event.
     :ivar version: of the state that it belongs to.
+    :ivar to: who gets it.
     """
 
     event: Event
     version: int
+    to: Recipients
 
 
 @attrs.frozen
@@ -692,9 +694,15 @@ class Room:
         """Turn what the game did into effects, and find the next deadline."""
         play = self.play
         if play.events:
-            version = play.version
-            self.effects += [Emitted(event, version) for event in play.events]
+            version, events = play.version, play.events.copy()
             play.events.clear()
+            try:
+                self.effects += [
+                    Emitted(event, version, play.recipients(event)) for event in events
+                ]
+            except GAME_ERRORS as error:
+                self.fail(error)
+                return
         outcome = play.outcome
         if outcome is not self._outcome:
             before, self._outcome = self._outcome, outcome

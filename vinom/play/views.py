@@ -81,6 +81,17 @@ class Patches:
         return patch if len(patch) < len(view) else None
 
 
+#: Who gets an event: a seat, or several, -1 for spectators; ``None`` for everybody.
+Recipients = int | tuple[int, ...] | None
+
+
+def reaches(to: Recipients, seat: int | None) -> bool:
+    """Does what is for these recipients reach a seat (``None``: the spectators)?"""
+    if isinstance(to, tuple):
+        return (-1 if seat is None else seat) in to
+    return to is None or to == seat
+
+
 #: The only audience of a game in which all see the same.
 EVERYBODY = "all"
 #: Sorts sets and dicts: equal views are equal bytes, in any process.

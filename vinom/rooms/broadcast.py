@@ -20,11 +20,11 @@ from vinom.base.messages.rooms import EventTold, RoundBegan, RoundOver, merge_di
 from vinom.base.model import MatchEnd
 from vinom.errors import Code, Refused
 from vinom.fleet.relay.room import Host, RelayedRoom
-from vinom.game import Event, Outcome
+from vinom.game import Outcome
 from vinom.lobby.conversation.conversation import Line
 from vinom.lobby.matches.service import ResultWatch
-from vinom.play.room import Room, outcome_facts
-from vinom.play.views import Patches
+from vinom.play.room import Emitted, Room, outcome_facts
+from vinom.play.views import Patches, Recipients, reaches
 from vinom.rooms.seating import Member
 
 #: Updates of a room that are kept for members who are away or behind, and their bytes.
@@ -43,14 +43,14 @@ class Update:
     One thing that must reach members, now or later.
 
     :ivar number: rises within the room.
-    :ivar to: the only seat that may know; ``None`` is everybody.
+    :ivar to: who may know.
     :ivar is_event: of the game; it travels inside of a state.
     :ivar text: the message, or the event; JSON.
     :ivar but: the only member who need not know.
     """
 
     number: int
-    to: int | None
+    to: Recipients
     is_event: bool
     text: bytes
     but: Member | None = None
@@ -199,16 +199,16 @@ class Broadcast:
     def started(self, now: float) -> None:
         """Do nothing: the room announces a start by itself."""
 
-    def emitted(self, event: Event, version: int, now: float) -> None:
+    def emitted(self, emitted: Emitted, now: float) -> None:
         """
         Keep an event of the game; the next state takes it along.
 
         :raises Exception: its data is not JSON.
         """
         self.number += 1
-        version += self._before
+        event, version = emitted.event, emitted.version + self._before
         text = _encode(EventTold(self.number, version, event.kind, event.data))
-        self._note(Update(self.number, event.to, True, text), is_fresh=True)
+        self._note(Update(self.number, emitted.to, True, text), is_fresh=True)
 
     def round_over(self, outcome: Outcome, now: float) -> None:
         """Announce the outcome of a round."""
@@ -349,7 +349,7 @@ class Broadcast:
             if fresh:
                 member.note_sent(self.number)
             if is_private:
-                told = [n.text for n in fresh if n.to is None or n.to == member.seat]
+                told = [n.text for n in fresh if reaches(n.to, member.seat)]
                 shown = self._view_for(room, member, version)
                 if not shown:
                     return
@@ -400,7 +400,7 @@ class Broadcast:
             [
                 one.text
                 for one in self._updates
-                if one.is_event and one.number > since and one.to in (None, member.seat)
+                if one.is_event and one.number > since and reaches(one.to, member.seat)
             ]
         )
         if events:

@@ -11,9 +11,9 @@ from tests.play.test_room import plan_for
 from tests.support import games
 from vinom.base.model import MatchEnd
 from vinom.errors import Code, Refused
-from vinom.game import Event, Game, Outcome
+from vinom.game import Game, Outcome
 from vinom.play.hosting.host import LONGEST_TEXT, RoomHost
-from vinom.play.room import Room
+from vinom.play.room import Emitted, Room
 
 
 class Silent:
@@ -42,10 +42,11 @@ class Listed:
     def started(self, now: float) -> None:
         self.calls.append("started")
 
-    def emitted(self, event: Event, version: int, now: float) -> None:
-        if event.kind == self.unsendable:
+    def emitted(self, emitted: Emitted, now: float) -> None:
+        kind = emitted.event.kind
+        if kind == self.unsendable:
             raise ValueError("too long")
-        self.calls.append(("emitted", event.kind, version))
+        self.calls.append(("emitted", kind, emitted.version))
 
     def round_over(self, outcome: Outcome, now: float) -> None:
         self.calls.append(("round_over", outcome.round))

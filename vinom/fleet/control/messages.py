@@ -16,6 +16,7 @@ from msgspec import Meta, Struct, field
 from vinom.base.model import EndReason, MatchEnd, MatchPlan, SeatPlan, Ticket
 from vinom.errors import PeerError
 from vinom.net.frames import framed
+from vinom.play.views import Recipients
 
 #: Version of the messages; if the two sides differ, the game server ends.
 CONTROL_PROTOCOL = 6
@@ -489,14 +490,15 @@ class RelayEvent(ToNode, frozen=True, tag="relay_event"):
     :ivar version: of the state that it belongs to.
     :ivar kind: the game's name for it.
     :ivar data: the game's own.
-    :ivar to: the only seat that gets it; ``None`` for everybody.
+    :ivar to: the seat that gets it, or several, where -1 stands for spectators;
+        ``None`` for everybody.
     """
 
     match_id: str
     version: int
     kind: str
     data: Any
-    to: int | None
+    to: Recipients
 
 
 class RelayRefusal(ToNode, frozen=True, tag="relay_refusal"):

@@ -657,7 +657,7 @@ class MatchKeeper:
         for effect in room.effects:
             if isinstance(effect, Emitted):
                 event = effect.event
-                events.append((effect.version, event.kind, event.data, event.to))
+                events.append((effect.version, event.kind, event.data, effect.to))
             elif isinstance(effect, RoundOver):
                 is_round_news = True
         rest = _encode(

@@ -31,8 +31,9 @@ from vinom.fleet.control.messages import (
 )
 from vinom.fleet.gameserver.room import Connection, HostedRoom, HostedSeat
 from vinom.fleet.gameserver.seats import Runtime
-from vinom.game import Event, Outcome
+from vinom.game import Outcome
 from vinom.net.frames import FRAME_LIMIT
+from vinom.play.room import Emitted
 
 #: Most bytes of views in a message; it has to fit into a frame.
 _MOST_BYTES = FRAME_LIMIT - 64 * 1024
@@ -177,10 +178,12 @@ class Relay:
     def started(self, now: float) -> None:
         """Do nothing: the next state's phase reports it."""
 
-    def emitted(self, event: Event, version: int, now: float) -> None:
+    def emitted(self, emitted: Emitted, now: float) -> None:
         """Send an event of the game."""
-        kind, data = event.kind, event.data
-        relayed = RelayEvent(self._match_id, version, kind, data, event.to)
+        event, version = emitted.event, emitted.version
+        relayed = RelayEvent(
+            self._match_id, version, event.kind, event.data, emitted.to
+        )
         if self.missed is None:
             self._report(relayed)
         else:

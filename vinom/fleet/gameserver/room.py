@@ -29,7 +29,6 @@ from vinom.fleet.control.messages import (
     ToNode,
 )
 from vinom.fleet.gameserver.seats import ConnectionLimits, SeatDoor
-from vinom.game import Event as GameEvent
 from vinom.game import Outcome
 from vinom.net.dtls.association import Association
 from vinom.net.dtls.port import DatagramPort
@@ -57,8 +56,8 @@ from vinom.net.packets.seat import (
 from vinom.play.choices import action_decoder, json_action_reader
 from vinom.play.hosting.host import RoomHost
 from vinom.play.hosting.recordings import MatchRecording
-from vinom.play.room import Room, outcome_facts
-from vinom.play.views import EVERYBODY
+from vinom.play.room import Emitted, Room, outcome_facts
+from vinom.play.views import EVERYBODY, Recipients, reaches
 
 #: Pause between resends in a room that is over, seconds: short, so that the end
 #: arrives even if many datagrams are lost.
@@ -456,9 +455,10 @@ class HostedRoom:
         self.is_started = True
         self._report(MatchStarted(self.match_id))
 
-    def emitted(self, event: GameEvent, version: int, now: float) -> None:
+    def emitted(self, emitted: Emitted, now: float) -> None:
         """Send an event of the game to the seats that it is addressed to."""
-        self._send_all(Event(event.kind, event.data, version), now, event.to)
+        event = Event(emitted.event.kind, emitted.event.data, emitted.version)
+        self._send_all(event, now, emitted.to)
 
     def round_over(self, outcome: Outcome, now: float) -> None:
         """Send the outcome of a round to all players and the node."""
@@ -555,7 +555,7 @@ class HostedRoom:
         )
         self.room.close("crashed", now)
 
-    def _send_all(self, message: Message, now: float, to: int | None = None) -> None:
+    def _send_all(self, message: Message, now: float, to: Recipients = None) -> None:
         if all(seat.is_relayed for seat in self.seats):
             return
         data = encode(message)
@@ -565,7 +565,7 @@ class HostedRoom:
             )
             return
         for seat in self.seats:
-            if (to is None or seat.number == to) and not seat.is_relayed:
+            if reaches(to, seat.number) and not seat.is_relayed:
                 seat.send(data, now)
 
     def seat_changed(self, seat: HostedSeat, state: str) -> None:

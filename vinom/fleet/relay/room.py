@@ -35,7 +35,7 @@ from vinom.fleet.control.messages import (
     ToRelayed,
 )
 from vinom.fleet.interfaces import IMatchWatch
-from vinom.game import Event, Game, Outcome
+from vinom.game import Event, Game, Outcome, has_one_audience
 from vinom.play.choices import UNREADABLE, unreadable
 from vinom.play.clock import RoomTime
 from vinom.play.hosting.host import UNSENDABLE, Outlet, RoomHost
@@ -307,7 +307,7 @@ class RelayedRoom:
     @property
     def has_one_audience(self) -> bool:
         """Does everybody see the same?"""
-        return type(self.game).audience is Game.audience
+        return has_one_audience(type(self.game))
 
     def audience_of(self, seat: int | None) -> Hashable:
         """Find the view that a seat sees: the first of those that do."""
@@ -360,7 +360,7 @@ class RelayedRoom:
     def _hand_over(self, effect: Effect, outlet: Outlet, now: float) -> None:
         if isinstance(effect, Emitted):
             try:
-                outlet.emitted(effect.event, effect.version, now)
+                outlet.emitted(effect, now)
             except UNSENDABLE:
                 self.close("crashed", now)
         elif isinstance(effect, RoundOver):
@@ -384,8 +384,8 @@ class RelayedRoom:
             if self._is_resumed and message.version <= self.version:
                 # It came from the process before this one.
                 return
-            event = Event(message.kind, message.data, message.to)
-            self._early.append((message.version, Emitted(event, message.version)))
+            version, event = message.version, Event(message.kind, message.data)
+            self._early.append((version, Emitted(event, version, message.to)))
             self._release(self.version)
         elif isinstance(message, RelayRefusal):
             self._refuse(message)

@@ -23,6 +23,7 @@ from vinom.play.play import GAME_ERRORS, Point
 from vinom.play.room import Emitted, Resumed, RoundOver
 from vinom.play.seats import SeatState
 from vinom.play.states import StateCodec, codec_of, read_plain
+from vinom.play.views import Recipients
 
 #: Number of the layout below; a reader refuses others.
 FORMAT = 1
@@ -61,7 +62,7 @@ class KeptUpdate(Struct, frozen=True, array_like=True):
     """
 
     number: int
-    to: int | None
+    to: Recipients
     is_event: bool
     text: bytes
     but: str = ""
@@ -73,7 +74,7 @@ class KeptEvent(Struct, frozen=True, array_like=True):
     version: int
     kind: str
     data: Any
-    to: int | None
+    to: Recipients
 
 
 class KeptPlay(Struct, frozen=True):
@@ -203,7 +204,7 @@ def keep_play(host: RoomHost, codec: StateCodec, now: float) -> KeptPlay:
         resumed.ended,
         resumed.linger,
         tuple(
-            KeptEvent(one.version, one.event.kind, one.event.data, one.event.to)
+            KeptEvent(one.version, one.event.kind, one.event.data, one.to)
             for one in events
         ),
         len(events) < len(resumed.effects),
@@ -227,7 +228,7 @@ def resume_from(kept: KeptPlay, game: Game[Any, Any], codec: StateCodec) -> Resu
     if {*kept.presence} - {how.value for how in SeatState}:
         raise Unreadable("this checkpoint has states of seats that do not exist")
     effects: list[Emitted | RoundOver] = [
-        Emitted(Event(one.kind, one.data, one.to), one.version) for one in kept.events
+        Emitted(Event(one.kind, one.data), one.version, one.to) for one in kept.events
     ]
     if kept.is_round_news and kept.ended is not None:
         effects.append(RoundOver(kept.ended))

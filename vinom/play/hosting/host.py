@@ -17,7 +17,7 @@ from twisted.logger import Logger
 
 from vinom.base.model import MatchEnd, MatchPlan, SeatPlan
 from vinom.errors import Code, Refused, Rejected
-from vinom.game import Event, Outcome
+from vinom.game import Outcome
 from vinom.play.choices import UNREADABLE, unreadable
 from vinom.play.hosting.recordings import MatchRecording
 from vinom.play.room import (
@@ -78,9 +78,9 @@ class Outlet(Protocol):
     def started(self, now: float) -> None:
         """Report that play has begun: match time runs."""
 
-    def emitted(self, event: Event, version: int, now: float) -> None:
+    def emitted(self, emitted: Emitted, now: float) -> None:
         """
-        Send an event with the state that it belongs to.
+        Send an event, to those who get it, with the state that it belongs to.
 
         :raises Exception: the event cannot be encoded for this outlet.
         """
@@ -281,7 +281,7 @@ class RoomHost:
     def _emit(self, effect: Emitted, now: float) -> None:
         for outlet in self.outlets:
             try:
-                outlet.emitted(effect.event, effect.version, now)
+                outlet.emitted(effect, now)
             except UNSENDABLE as error:
                 # What cannot be sent is the game's fault: the room ends.
                 self.room.fail(error)

@@ -15,7 +15,7 @@ import attrs
 from msgspec.structs import replace
 
 from vinom.game import Chance, Game, Step
-from vinom.tools.check.shown import Shown, first_difference, told
+from vinom.tools.check.shown import Shown, first_difference
 from vinom.tools.check.variants import Variant
 from vinom.turns import TurnGame, TurnState
 
@@ -119,7 +119,7 @@ class Secret:
         for seat, key in zip(
             (*range(len(seen.keys) - 1), None), seen.keys, strict=True
         ):
-            was, now = told(one.events, seat), told(other.events, seat)
+            was, now = seen.told(one.events, seat), sees.told(other.events, seat)
             if key in others and was != now and seen.views[key] == sees.views[key]:
                 whom = "spectators" if seat is None else f"seat {seat}"
                 yield (

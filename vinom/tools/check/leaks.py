@@ -24,7 +24,7 @@ from vinom.game import Event, Game, Step
 from vinom.play.guard import TooSlow
 from vinom.play.play import GAME_ERRORS
 from vinom.tools.check.declared import Secret, mistakes
-from vinom.tools.check.shown import Shown, first_difference, told
+from vinom.tools.check.shown import Shown, first_difference
 from vinom.tools.check.sightings import Sightings
 from vinom.tools.check.variants import (
     Pool,
@@ -179,7 +179,7 @@ class Search:
             return
         phase = self._phase(before, known)
         receivers = (*range(seats), None)
-        was_told = {to: told(events, to) for to in receivers}
+        was_told = {to: seen.told(events, to) for to in receivers}
         if call.__name__ == "act":
             yield from self._by_action(before, args, (after, seen))
         for variant in (*sampled(before), *self._swapped(before)):
@@ -194,9 +194,8 @@ class Search:
             # At the end of a round cards are laid open.
             if variant.is_whole or seen.outcome is not None:
                 continue
-            differing = [
-                to for to in receivers if told(other.events, to) != was_told[to]
-            ]
+            is_told = {to: sees.told(other.events, to) for to in receivers}
+            differing = [to for to in receivers if is_told[to] != was_told[to]]
             if not differing:
                 continue
             who = {to for to in differing if to is not None}
@@ -215,7 +214,7 @@ class Search:
             blind = [to for to in differing if to not in sighted]
             if sighted and blind and other.state != after.state:
                 to = blind[0]
-                kind = first_difference(was_told[to], told(other.events, to))
+                kind = first_difference(was_told[to], is_told[to])
                 whom = "spectators" if to is None else f"seat {to}"
                 yield (
                     f"{variant.path} is hidden from {whom}, yet event {kind!r} "

@@ -474,6 +474,8 @@ class Line:
         """Write down what happened, and the state that follows."""
         play = self.play
         events, play.events = play.events, []
+        for event in events:
+            play.recipients(event)
         shown = self._shown(None)
         self.trial.trace.append(
             f"{play.time:.3f} {what} {seat} {self.twice.hash_of(play.state)} "

@@ -9,6 +9,7 @@ import attrs
 import msgspec
 
 from vinom.game import Event, Game
+from vinom.play.views import reaches
 
 _encode = msgspec.msgpack.Encoder(order="deterministic").encode
 
@@ -50,14 +51,18 @@ class Shown:
         key = self.keys[-1 if seat is None else seat]
         return self.views[key] != other.views[key] or self.setup != other.setup
 
-
-def told(events: tuple[Event, ...], seat: int | None) -> tuple[bytes, ...]:
-    """List what a seat (``None``: the spectators) is told."""
-    return tuple(
-        _encode((event.kind, event.data))
-        for event in events
-        if event.to is None or event.to == seat
-    )
+    def told(self, events: tuple[Event, ...], seat: int | None) -> tuple[bytes, ...]:
+        """List what a seat (``None``: the spectators) is told with this state."""
+        key = self.keys[-1 if seat is None else seat]
+        return tuple(
+            _encode((event.kind, event.data))
+            for event in events
+            if (
+                reaches(event.to, seat)
+                if event.to is None or isinstance(event.to, int | tuple)
+                else event.to == key
+            )
+        )
 
 
 def first_difference(one: tuple[bytes, ...], other: tuple[bytes, ...]) -> str:

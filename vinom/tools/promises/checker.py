@@ -15,6 +15,7 @@ from vinom.net.packets.reliable import MOST_WAITING
 from vinom.play.choices import action_decoder
 from vinom.play.guard import Guard
 from vinom.play.room import REJECTED
+from vinom.play.views import Recipients, reaches
 from vinom.tools.promises.replayed import (
     Doubt,
     Parts,
@@ -187,11 +188,11 @@ class Checker:
     def _check_events(
         self,
         found: _Found,
-        events: Sequence[tuple[int | None, str, Any]],
+        events: Sequence[tuple[Recipients, str, Any]],
         witness: Witness,
     ) -> None:
         expected = [
-            (kind, data) for to, kind, data in events if to in (None, witness.seat)
+            (kind, data) for to, kind, data in events if reaches(to, witness.seat)
         ]
         came = list(witness.events)
         if self._game.tick_hz:

@@ -19,7 +19,7 @@ from vinom.play.hosting.recordings import SUFFIX, part_name
 from vinom.play.play import GAME_ERRORS, Play
 from vinom.play.recording import Recording, read_recording, replay, tick_inputs
 from vinom.play.states import codec_of, differences, fingerprint, plain
-from vinom.play.views import Views
+from vinom.play.views import Recipients, Views
 from vinom.tools.promises.witness import Sent
 
 #: A pairing that is worse than the best by more than this is dropped.
@@ -246,14 +246,14 @@ class Replayed:
     :ivar wrong: sentences that say why it does not replay.
     :ivar different: versions and seats whose view was different.
     :ivar unknown: versions that were seen, but that the recording does not have.
-    :ivar events: seat or ``None`` for all, kind and data of each event, in order.
+    :ivar events: who got it, kind and data of each event, in order.
     :ivar version: version of the last state.
     """
 
     wrong: list[str] = attrs.field(factory=list)
     different: list[tuple[int, int]] = attrs.field(factory=list)
     unknown: list[int] = attrs.field(factory=list)
-    events: list[tuple[int | None, str, Any]] = attrs.field(factory=list)
+    events: list[tuple[Recipients, str, Any]] = attrs.field(factory=list)
     version: int = 0
 
 
@@ -287,7 +287,8 @@ def play_again(
         ) -> None:
             latest[:] = [play]
             found.events += [
-                (event.to, event.kind, _plain(event.data)) for event in play.events
+                (play.recipients(event), event.kind, _plain(event.data))
+                for event in play.events
             ]
             play.events.clear()
             wanted = left.pop(play.version, None)
