@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import copy
 import pickle
+from collections.abc import Hashable
 from hashlib import blake2b
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec import msgpack
+from msgspec import Struct, msgpack, to_builtins
 from twisted.trial.unittest import SynchronousTestCase
 
-from vinom.game import Chance, Game, NoOptions, Seat, Table, Unreadable
+from vinom.game import (
+    Chance,
+    Event,
+    Game,
+    NoOptions,
+    Outcome,
+    Seat,
+    State,
+    Step,
+    Table,
+    Unreadable,
+    put,
+)
 
 SEEDS = st.integers(0, (1 << 256) - 1)
 
@@ -219,3 +232,168 @@ class GameTests(SynchronousTestCase):
         self.assertIsNone(game.outcome(state))
         self.assertIsNone(game.bot(None, 0, Chance(1), None))
         self.assertEqual(game.audience(state, None), "all")
+
+
+class Hands(State, frozen=True):
+    """Cards in hands, of which a player sees its own."""
+
+    chance: Chance
+    spare: Chance | None = None
+    hands: tuple[str, ...] = ("QH", "7C")
+    deck: tuple[str, ...] = ("AS",)
+    table: tuple[str, ...] = ()
+    over: bool = False
+
+    @property
+    def left(self) -> int:
+        """How many cards the deck has."""
+        return len(self.deck)
+
+
+class Cards(Game[Hands, Any]):
+    """A game with secrets, and without a view of its own."""
+
+    secret = ("hands",)
+    hidden = ("deck",)
+
+    def outcome(self, s: Hands) -> Outcome | None:
+        return Outcome(1, ((0,), (1,))) if s.over else None
+
+
+class StateTests(SynchronousTestCase):
+    """What authors write states with."""
+
+    def test_with(self) -> None:
+        """
+        A state is changed in some fields, into another state of its kind.
+        """
+        state = Hands(Chance(1))
+        other = state.with_(table=("KD",), over=True)
+        self.assertEqual((other.table, other.over, state.over), (("KD",), True, False))
+        self.assertIs(type(other), Hands)
+        with self.assertRaisesRegex(TypeError, "colour"):
+            state.with_(colour="red")
+
+    def test_put(self) -> None:
+        """
+        One value of a tuple is exchanged, or one in rows; the old tuple stays.
+        """
+        values = (1, 2, 3)
+        self.assertEqual([put(values, at, 9)[at] for at in range(3)], [9, 9, 9])
+        self.assertEqual((put(values, 1, 9), values), ((1, 9, 3), (1, 2, 3)))
+        self.assertEqual(put(((1, 2), (3, 4)), (1, 0), 9), ((1, 2), (9, 4)))
+
+    def test_put_nowhere(self) -> None:
+        """
+        A place that is not there is named, with those that are; none counts from the
+        end.
+        """
+        rows = ((1, 2, 3), (4, 5, 6))
+        for index in (-1, 2, (2, 0), (-1, 0), (0, 3), (1, -1)):
+            with self.assertRaisesRegex(IndexError, "there is no place .*: .* 0 to"):
+                put(rows, index, 9)
+
+    def test_then(self) -> None:
+        """
+        Steps go on from one another: the last state, with the events of all in order.
+        """
+
+        def count(s: int, more: int) -> Step[int]:
+            return Step(s + more, (Event("counted", more),))
+
+        def double(s: int) -> int:
+            return s * 2
+
+        step = Step(1).also(Event("a"), Event("b")).then(count, 2).then(double)
+        kinds = [event.kind for event in step.also(Event("c")).events]
+        self.assertEqual((step.state, kinds), (6, ["a", "b", "counted", "c"]))
+
+
+class ViewTests(SynchronousTestCase):
+    """What a game without a `view` of its own shows."""
+
+    def shown(self, game: Game[Any, Any], s: Hands, audience: Hashable) -> Any:
+        return to_builtins(game.view(s, audience))
+
+    def test_secrets(self) -> None:
+        """
+        A player sees its own entry of a secret and the others as null, a spectator
+        none; nobody sees a deck or a chance.
+        """
+        game, s = Cards(), Hands(Chance(1), Chance(2))
+        for seat, hands in ((0, ("QH", None)), (1, (None, "7C")), (None, (None, None))):
+            self.assertEqual(
+                self.shown(game, s, game.audience(s, seat)),
+                {"hands": hands, "table": (), "over": False},
+            )
+
+    def test_revealed(self) -> None:
+        """
+        Once the round is over, or the game says so, all see all hands.
+        """
+
+        class Open(Cards):
+            def revealed(self, s: Hands) -> bool:
+                return bool(s.table)
+
+        s = Hands(Chance(1))
+        for game, known in (
+            (Cards(), s.with_(over=True)),
+            (Open(), s.with_(table="K")),
+        ):
+            view = self.shown(game, known, None)
+            self.assertEqual(view["hands"], ("QH", "7C"))
+
+    def test_shared_by_a_team(self) -> None:
+        """
+        An audience of several seats sees the entries of all of them.
+        """
+
+        class Whist(Cards):
+            def audience(self, s: Hands, seat: int | None) -> Hashable:
+                return None if seat is None else seat % 2
+
+        s = Hands(Chance(1), hands=("a", "b", "c", "d"))
+        view = self.shown(Whist(), s, 1)
+        self.assertEqual(view["hands"], (None, "b", None, "d"))
+
+    def test_one_audience(self) -> None:
+        """
+        A game without secrets shows the same to all, without what is hidden.
+        """
+
+        class Plain(Cards):
+            secret = ()
+
+        game, s = Plain(), Hands(Chance(1))
+        self.assertEqual({game.audience(s, seat) for seat in (0, 1, None)}, {"all"})
+        self.assertEqual(
+            self.shown(game, s, "all"),
+            {"hands": ("QH", "7C"), "table": (), "over": False},
+        )
+
+    def test_shows(self) -> None:
+        """
+        A declared view is filled from the state's fields and properties; a field that
+        the state lacks is named.
+        """
+
+        class Few(Struct, frozen=True):
+            hands: tuple[str | None, ...]
+            left: int
+
+        class Fewer(Cards):
+            shows = Few
+
+        s = Hands(Chance(1))
+        self.assertEqual(Fewer().view(s, 0), Few(("QH", None), 1))
+
+        class Wrong(Struct, frozen=True):
+            left: int
+            right: int
+
+        class Lacking(Cards):
+            shows = Wrong
+
+        with self.assertRaisesRegex(TypeError, "Lacking.shows has 'right'"):
+            Lacking().view(s, 0)

@@ -8,19 +8,19 @@ may be replaced by one of the game's own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from functools import reduce
 from operator import or_
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin
 
-from msgspec import Struct, to_builtins
+from msgspec import Struct, msgpack
 
 from vinom.errors import Rejected
 from vinom.game import Chance, Event, Game, Outcome, Seat, State, Step, Table, put
 
-__all__ = ["OVER", "Rematch", "TurnGame", "TurnState"]
+__all__ = ["OVER", "Rematch", "TurnGame", "TurnState", "agree", "is_agreed"]
 
 #: The phase of a round that has ended, and the one of a round without phases.
 OVER, PLAYING = "over", "playing"
@@ -42,11 +42,13 @@ class TurnState(State, frozen=True, kw_only=True):
     :ivar turn: the seat whose turn it is; ``None`` when the round is over, and while
         several act.
     :ivar waiting: the seats that still have to act, in a phase in which all do.
-    :ivar due: match time at which the time to act is up, seconds.
+    :ivar due: match time at which the time to act is up, seconds, with the bank's.
     :ivar bank: the seconds that each seat may spend beyond a turn's own.
+    :ivar order: the seats of this round in the order of play; by default teams take
+        turns. The others watch: newcomers, and seats whose player had left before.
     :ivar starter: the seat that began this round.
     :ivar places: how the round ended: the seats in first place, and so on.
-    :ivar winner: the seat that has first place for itself; ``None`` for a draw.
+    :ivar winner: the seat that has won alone; ``None`` for a draw, and for a team.
     :ivar how: why it ended: "draw", "timeout", "left", or the game's own word.
     :ivar wins: rounds won, by seat.
     :ivar teams: of each seat; empty without teams.
@@ -62,6 +64,7 @@ class TurnState(State, frozen=True, kw_only=True):
     waiting: tuple[int, ...] = ()
     due: float | None = None
     bank: tuple[float, ...] = ()
+    order: tuple[int, ...] = ()
     starter: int = 0
     places: tuple[tuple[int, ...], ...] = ()
     winner: int | None = None
@@ -75,6 +78,24 @@ class TurnState(State, frozen=True, kw_only=True):
 
 S = TypeVar("S", bound=TurnState)
 A = TypeVar("A")
+
+
+def is_agreed(asked: Collection[int], here: Collection[int], fewest: int = 2) -> bool:
+    """
+    Does another round begin? It does once all players who are here ask for it.
+
+    Check this whenever a player has asked, and whenever one has left.
+
+    :param asked: the seats that ask.
+    :param here: the seats whose players have not left for good.
+    :param fewest: how many players a round needs.
+    """
+    return len(here) >= fewest and set(here) <= set(asked)
+
+
+def agree(asked: Collection[int], seat: int) -> Rematch | None:
+    """Have a bot agree to every rematch, and never ask first."""
+    return Rematch() if asked and seat not in asked else None
 
 
 class TurnGame(Game[S, A]):
@@ -96,6 +117,8 @@ class TurnGame(Game[S, A]):
         round. "skip": it has no more turns. "bot": `choose` plays on for it.
     :cvar starter: who begins: "drawn" for each round, or "alternate" after the first.
     :cvar kept: names of the state's own fields that last from round to round.
+    :cvar per_turn: names of the state's own fields that have their defaults again when
+        the turn passes on, and when the round ends.
     """
 
     phases: ClassVar[Mapping[str, Any]] = MappingProxyType({})
@@ -106,6 +129,7 @@ class TurnGame(Game[S, A]):
     on_leave: ClassVar[Literal["forfeit", "skip", "bot"]] = "forfeit"
     starter: ClassVar[Literal["drawn", "alternate"]] = "drawn"
     kept: ClassVar[tuple[str, ...]] = ()
+    per_turn: ClassVar[tuple[str, ...]] = ()
     seats = (2, 2)
     linger = 120.0
     state: ClassVar[type[TurnState]]
@@ -152,93 +176,108 @@ class TurnGame(Game[S, A]):
         own: float | None = getattr(options, "turn_seconds", self.turn_seconds)
         return own
 
-    def order(self, s: S) -> tuple[int, ...]:
-        """Return all seats in the order of play; by default teams take turns."""
-        seats = range(len(s.wins))
-        if not s.teams:
-            return tuple(seats)
-        rank = [s.teams[:seat].count(s.teams[seat]) for seat in seats]
-        return tuple(sorted(seats, key=lambda seat: (rank[seat], s.teams[seat])))
-
     def scores(self, s: S) -> tuple[int | float, ...]:
-        """Return the scores of a round that is over; by default 1 for the winners."""
+        """
+        Return the scores of a round that is over, by seat: the state's own ``scores``,
+        or 1 for each winner.
+        """
         own: tuple[int | float, ...] | None = getattr(s, "scores", None)
         if own is not None:
             return own
-        first = s.places[0] if len(s.places) > 1 else ()
+        first = s.places[0] if len(s.places) > 1 else (s.winner,)
         return tuple(int(seat in first) for seat in range(len(s.wins)))
 
     def phase_over(self, s: S, now: float) -> S | Step[S]:
         """All are `done` with a phase: by default the next one begins."""
-        names = list(self.phases)
-        return self.enter(s, names[names.index(s.phase) + 1], now)
+        names = (*self.phases, s.phase)
+        following = names[names.index(s.phase) + 1 : -1]
+        if not following:
+            raise NotImplementedError(
+                f"{type(self).__name__} must define phase_over(): no phase follows "
+                f"{s.phase!r}"
+            )
+        return self.enter(s, following[0], now)
 
     # What it calls.
 
     def playing(self, s: S) -> tuple[int, ...]:
         """Return the seats that are in the round, in the order of play."""
+        if not (s.out or s.gone):
+            return s.order
         away = s.out if self.on_leave == "bot" else (*s.out, *s.gone)
-        return tuple(seat for seat in self.order(s) if seat not in away)
+        return tuple(seat for seat in s.order if seat not in away)
 
     def after(self, s: S, seat: int) -> int:
         """Return the seat that plays after this one."""
-        order, playing = self.order(s), self.playing(s)
-        at = order.index(seat) + 1
-        return next(one for one in (*order[at:], *order[:at]) if one in playing)
+        order = s.order
+        if s.out or s.gone or seat not in order:
+            return _following(order, seat, self.playing(s))
+        return order[(order.index(seat) + 1) % len(order)]
 
     def next_turn(self, s: S, now: float, seat: int | None = None) -> S:
-        """Pass the turn on: to *seat*, or to the next one in order."""
-        if seat is None:
-            seat = s.starter if s.turn is None else self.after(s, s.turn)
-        return _timed(_spent(s, now).with_(turn=seat, waiting=()), self, seat, now)
+        """
+        Pass the turn on.
+
+        :param seat: that is next; by default the next one in order, or the starter.
+        """
+        if seat is None and s.turn is not None:
+            seat = self.after(s, s.turn)
+        elif seat is None:
+            in_it = s.starter in self.playing(s)
+            seat = s.starter if in_it else self.after(s, s.starter)
+        if self.per_turn:
+            s = _blank(s, self)
+        return _timed(s, self, now, seat)
 
     def again(self, s: S, now: float) -> S:
         """Leave the turn with the same seat, with new time."""
-        return self.next_turn(s, now, s.turn)
+        return _timed(s, self, now, s.turn)
 
     def enter(self, s: S, phase: str, now: float) -> S:
         """Begin a phase, in turns from the starter on, or with all at once."""
-        s = s.with_(phase=phase, turn=None)
-        if phase not in self.together:
-            playing = self.playing(s)
-            first = s.starter if s.starter in playing else self.after(s, s.starter)
-            return self.next_turn(s, now, first)
-        return _timed(s.with_(waiting=self.playing(s)), self, None, now)
+        s = _spent(s, now).with_(phase=phase, turn=None)
+        if phase in self.together:
+            return _timed(s, self, now, None, self.playing(s))
+        return self.next_turn(s, now)
 
     def done(self, s: S, seat: int, now: float) -> S | Step[S]:
         """In a phase in which all act: this seat has, and waits for the others."""
         s = s.with_(waiting=tuple(one for one in s.waiting if one != seat))
-        return s if s.waiting else self.phase_over(s, now)
+        if not s.waiting:
+            return self.phase_over(s, now)
+        return _hurried(s, self, now)
 
     def win(self, s: S, seat: int, how: str = "") -> Step[S]:
         """End the round: this seat, and its team, are first."""
         first = _side(s, seat)
-        rest = tuple(
-            one for one in range(len(s.wins)) if one not in first and one not in s.out
-        )
-        return self.finish(s, (first, rest, *_outed(s, first)), how)
+        return self.finish(s, (first, *_ranked(s, first)), how)
 
     def draw(self, s: S, how: str = "draw") -> Step[S]:
         """End the round: all who are in it share first place."""
-        first = tuple(one for one in range(len(s.wins)) if one not in s.out)
-        return self.finish(s, (first, *_outed(s, first)), how)
+        return self.finish(s, _ranked(s), how)
 
     def finish(self, s: S, places: Iterable[Iterable[int]], how: str = "") -> Step[S]:
         """
         End the round.
 
-        :param places: the seats that share first place, second place, and so on.
+        :param places: the seats that share first place, second place, and so on. The
+            first have won if there is a second place; if the first is empty, nobody
+            has. Empty ones count for nothing else.
         :param how: a word for why, which clients switch on.
         """
-        ranks = tuple(place for place in map(tuple, places) if place)
+        ranks = tuple(map(tuple, places))
         first = ranks[0] if len(ranks) > 1 else ()
-        wins = tuple(count + (seat in first) for seat, count in enumerate(s.wins))
+        wins = s.wins
+        for seat in first:
+            wins = put(wins, seat, wins[seat] + 1)
+        if self.per_turn:
+            s = _blank(s, self)
         s = s.with_(
             phase=OVER,
             turn=None,
             waiting=(),
             due=None,
-            places=ranks,
+            places=tuple(filter(None, ranks)),
             winner=first[0] if len(first) == 1 else None,
             how=how,
             wins=wins,
@@ -247,19 +286,18 @@ class TurnGame(Game[S, A]):
 
     def put_out(self, s: S, seat: int, how: str, now: float) -> S | Step[S]:
         """Put a seat out of the round; the last side that is left wins."""
-        after = s.with_(out=(*s.out, seat))
-        sides = {_side(s, one) for one in self.playing(after)}
-        if len(sides) < 2:
-            return self.win(after, min(sides)[0] if sides else seat, how)
-        return Step(after, (Event("out", {"seat": seat, "how": how}),)).then(
-            _passed, self, seat, now
-        )
+        s = s.with_(out=(*s.out, seat))
+        end = _ended(s, self, how)
+        if end is not None:
+            return end
+        out = Event("out", {"seat": seat, "how": how})
+        return Step(s, (out,)).then(_passed, self, seat, now)
 
     def timed_out(self, s: S, seat: int, now: float) -> S | Step[S]:
         """A player's time is up; see `on_timeout`."""
         if self.on_timeout == "forfeit":
             return self.put_out(s, seat, "timeout", now)
-        if self.on_timeout == "bot" or seat in s.gone:
+        if self.on_timeout == "bot":
             return _act_for(s, self, seat, now)
         return _passed(s, self, seat, now)
 
@@ -280,13 +318,8 @@ class TurnGame(Game[S, A]):
         """Let a player act whose turn it is, or ask for a rematch."""
         if isinstance(action, Rematch):
             return _ask(s, self, seat, now)
-        if s.phase == OVER:
-            raise Rejected("round_over", "this round is over; ask for a rematch")
-        if seat in s.out:
-            raise Rejected("out", "you are out of this round")
-        if seat not in (s.waiting or (s.turn,)):
-            for_whom = "the others" if s.phase in self.together else "your turn"
-            raise Rejected("not_your_turn", f"wait for {for_whom}")
+        if seat != s.turn and seat not in s.waiting:
+            raise _not_now(s, seat)
         if self.phases and not isinstance(action, self.phases[s.phase]):
             raise Rejected("wrong_phase", f"not while the phase is {s.phase!r}")
         return self.play(s, seat, action, now)
@@ -297,38 +330,62 @@ class TurnGame(Game[S, A]):
 
     def advance(self, s: S, now: float) -> S | Step[S]:
         """The time of those who should have acted is up."""
-        step = Step(s)
-        for seat in self.turns(s):
-            if step.state.phase == s.phase:
-                step = step.also(Event("timed_out", {"seat": seat}))
+        slow = [seat for seat in _acting(s) if seat not in s.gone]
+        step = Step(s, tuple(Event("timed_out", {"seat": seat}) for seat in slow))
+        if self.on_timeout == "forfeit" and 1 < len(slow) == len(self.playing(s)):
+            # All are late at the same time: nobody of them is first.
+            return step.then(self.draw, "timeout")
+        for seat in _acting(s):
+            after = step.state
+            if after.due != s.due or seat not in _acting(after):
+                break
+            if seat in s.gone:
+                step = step.then(_act_for, self, seat, now)
+            else:
                 step = step.then(self.timed_out, seat, now)
+        if step.state.due == s.due:
+            # Something was done, but not all: there is as much time again.
+            step = step.then(_timed_anew, self, now)
         return step
 
     def joined(self, s: S, seat: int, now: float, newcomer: Seat) -> S | Step[S]:
-        """A newcomer watches until the next round."""
-        if seat < len(s.wins):
-            gone = tuple(one for one in s.gone if one != seat)
-            s = s.with_(wins=put(s.wins, seat, 0), gone=gone)
-        else:
-            s = s.with_(wins=(*s.wins, 0), bank=(*s.bank, 0.0))
-        return s if seat in s.out else s.with_(out=(*s.out, seat))
+        """
+        A newcomer watches until the next round, or takes over from `choose`.
+
+        A game with fields by seat of its own sets those of the newcomer, too.
+        """
+        team = () if newcomer.team is None else (newcomer.team,)
+        if seat == len(s.wins):
+            bank = (*s.bank, 0.0) if s.bank else ()
+            return s.with_(wins=(*s.wins, 0), bank=bank, teams=(*s.teams, *team))
+        was_bots = s.phase != OVER and seat in self.playing(s)
+        was_hurried = seat in _acting(s) and set(_acting(s)) <= set(s.gone)
+        s = s.with_(
+            wins=put(s.wins, seat, 0),
+            teams=put(s.teams, seat, *team) if team else (),
+            gone=tuple(one for one in s.gone if one != seat),
+        )
+        if was_bots:
+            return _timed_anew(s, self, now) if was_hurried else s
+        # What its former player did in this round is not the newcomer's.
+        out = tuple(one for one in s.out if one != seat)
+        return s.with_(order=tuple(one for one in s.order if one != seat), out=out)
 
     def left(self, s: S, seat: int, now: float) -> S | Step[S]:
         """A player has left; see `on_leave`."""
+        was_playing = s.phase != OVER and seat in self.playing(s)
         rematch = tuple(one for one in s.rematch if one != seat)
         s = s.with_(gone=(*s.gone, seat), rematch=rematch)
-        if s.phase == OVER:
-            # The others may have been waiting for this one.
-            return _begin(s, self, now) if _is_agreed(s, self) else s
-        if seat in s.out:
+        if s.phase == OVER and is_agreed(rematch, _here(s), self.seats[0]):
+            # The others were waiting for this one.
+            return _begin(s, self, now)
+        if not was_playing:
             return s
         if self.on_leave == "forfeit":
             return self.put_out(s, seat, "left", now)
         if self.on_leave == "bot":
-            return _timed(s, self, seat, now) if seat == s.turn else s
-        if len({_side(s, one) for one in self.playing(s)}) < 2:
-            return self.win(s, (self.playing(s) or (seat,))[0], "left")
-        return _passed(s, self, seat, now)
+            return _hurried(s, self, now)
+        return _ended(s, self, "left") or _passed(s, self, seat, now)
 
     def setup(self, s: S) -> Any:
         """Show the options."""
@@ -342,13 +399,12 @@ class TurnGame(Game[S, A]):
 
     def turns(self, s: S) -> tuple[int, ...]:
         """Return the seats that everybody waits for."""
-        return s.waiting or (() if s.turn is None else (s.turn,))
+        return _acting(s)
 
     def bot(self, view: Any, seat: int, chance: Chance, setup: Any) -> Any:
         """Agree to every rematch, and never ask first; `choose` plays."""
         if view["phase"] == OVER:
-            asked = view["rematch"]
-            return Rematch() if asked and seat not in asked else None
+            return agree(view["rematch"], seat)
         if seat != view["turn"] and seat not in view["waiting"]:
             return None
         return self.choose(view, seat, chance, setup)
@@ -356,55 +412,112 @@ class TurnGame(Game[S, A]):
 
 def _begin(s: S, game: TurnGame[S, Any], now: float) -> Step[S]:
     """Begin a round with those who are here."""
-    lasting = ("wins", "teams", "gone", "starter", "options", *game.kept)
+    lasting = ("wins", "teams", "gone", "options", *game.kept)
     had = game.state.__struct_fields__
+    seats = _in_turns(s)
+    away = () if game.on_leave == "bot" else s.gone
+    order = tuple(seat for seat in seats if seat not in away)
+    if game.starter == "drawn" or not s.round:
+        pick, chance = s.chance.below(len(order))
+        starter = order[pick]
+    else:
+        starter, chance = _following(seats, s.starter, order), s.chance
     fresh: Any = game.state(
-        chance=s.chance,
+        chance=chance,
         round=s.round + 1,
+        order=order,
+        starter=starter,
         bank=(game.bank_seconds,) * len(s.wins) if game.bank_seconds else (),
         **{name: getattr(s, name) for name in lasting if name in had},
     )
-    if game.starter == "drawn" or not s.round:
-        playing = game.playing(fresh)
-        pick, chance = s.chance.below(len(playing))
-        fresh = fresh.with_(starter=playing[pick], chance=chance)
-    else:
-        fresh = fresh.with_(starter=game.after(fresh, s.starter))
     fresh = game.enter(fresh, next(iter(game.phases), PLAYING), now)
-    facts = {"round": fresh.round, "starter": fresh.starter}
-    return Step(fresh, (Event("began", facts),)).then(game.begin, now)
+    began = Event("began", {"round": fresh.round, "starter": starter})
+    return Step(fresh, (began,)).then(game.begin, now)
+
+
+def _in_turns(s: TurnState) -> tuple[int, ...]:
+    """Return all seats so that teams take turns."""
+    seats = range(len(s.wins))
+    if not s.teams:
+        return tuple(seats)
+    rank = [s.teams[:seat].count(s.teams[seat]) for seat in seats]
+    return tuple(sorted(seats, key=lambda seat: (rank[seat], s.teams[seat])))
+
+
+def _following(order: tuple[int, ...], seat: int, among: Collection[int]) -> int:
+    """Return the first of some seats that comes after a seat, around the table."""
+    at = order.index(seat) + 1 if seat in order else 0
+    return next(one for one in (*order[at:], *order[:at]) if one in among)
+
+
+def _here(s: TurnState) -> tuple[int, ...]:
+    """Return the seats whose players have not left for good."""
+    return tuple(seat for seat in range(len(s.wins)) if seat not in s.gone)
 
 
 def _ask(s: S, game: TurnGame[S, Any], seat: int, now: float) -> S | Step[S]:
     """Note that a seat wants another round; it begins once all who are here do."""
     if s.phase != OVER:
         raise Rejected("round_runs", "this round is not over yet")
-    if len(s.wins) - len(s.gone) < game.seats[0]:
+    here = _here(s)
+    if len(here) < game.seats[0]:
         raise Rejected("alone", "too many players have left for another round")
     if seat in s.rematch:
         return s
     s = s.with_(rematch=tuple(sorted((*s.rematch, seat))))
-    if _is_agreed(s, game):
+    if is_agreed(s.rematch, here, game.seats[0]):
         return _begin(s, game, now)
     return Step(s, (Event("asked", {"seat": seat}),))
 
 
-def _is_agreed(s: S, game: TurnGame[S, Any]) -> bool:
-    here = [seat for seat in range(len(s.wins)) if seat not in s.gone]
-    return len(here) >= game.seats[0] and set(here) <= set(s.rematch)
-
-
 def _side(s: TurnState, seat: int) -> tuple[int, ...]:
-    """Return the seats that win with this one."""
+    """Return the seats of this round that win with this one."""
     if not s.teams:
         return (seat,)
-    seats = range(len(s.teams))
-    return tuple(one for one in seats if s.teams[one] == s.teams[seat])
+    return tuple(one for one in s.order if s.teams[one] == s.teams[seat])
 
 
-def _outed(s: TurnState, first: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """Return the places of those who are out: the last one first."""
-    return [(seat,) for seat in reversed(s.out) if seat not in first]
+def _ranked(s: TurnState, first: tuple[int, ...] = ()) -> tuple[tuple[int, ...], ...]:
+    """Rank all but the first: those who are not out, then who was out last."""
+    behind = [seat for seat in s.order if seat not in first]
+    if not s.out:
+        return (tuple(sorted(behind)),)
+    sides = {_side(s, seat) for seat in behind}
+    out = {side for side in sides if set(side) <= set(s.out)}
+    last = sorted(out, key=lambda side: -max(map(s.out.index, side)))
+    return tuple(sorted(seat for side in sides - out for seat in side)), *last
+
+
+def _ended(s: S, game: TurnGame[S, Any], how: str) -> Step[S] | None:
+    """End the round if one side is left of several, or nobody at all."""
+    left = {_side(s, seat) for seat in game.playing(s)}
+    if not left:
+        return game.finish(s, ((), *_ranked(s)), how)
+    if len(left) == 1 and len({_side(s, seat) for seat in s.order}) > 1:
+        return game.win(s, left.pop()[0], how)
+    return None
+
+
+def _blank(s: S, game: TurnGame[S, Any]) -> S:
+    """Forget what belongs to a turn only."""
+    blank = game.state(chance=s.chance)
+    return s.with_(**{name: getattr(blank, name) for name in game.per_turn})
+
+
+def _acting(s: TurnState) -> tuple[int, ...]:
+    return s.waiting or (() if s.turn is None else (s.turn,))
+
+
+def _not_now(s: TurnState, seat: int) -> Rejected:
+    """Say why a seat can't act."""
+    if s.phase == OVER:
+        return Rejected("round_over", "this round is over; ask for a rematch")
+    if seat in s.out:
+        return Rejected("out", "you are out of this round")
+    if seat not in s.order:
+        return Rejected("watching", "you play from the next round on")
+    whom = "the others" if s.waiting else "your turn"
+    return Rejected("not_your_turn", f"wait for {whom}")
 
 
 def _passed(s: S, game: TurnGame[S, Any], seat: int, now: float) -> S | Step[S]:
@@ -414,20 +527,38 @@ def _passed(s: S, game: TurnGame[S, Any], seat: int, now: float) -> S | Step[S]:
     return game.next_turn(s, now) if seat == s.turn else s
 
 
-def _timed(s: S, game: TurnGame[S, Any], seat: int | None, now: float) -> S:
-    """Set the time to act, from now on."""
-    if seat in s.gone:
-        return s.with_(due=now + game.bot_seconds)
-    seconds = game.time_for(s, seat)
-    if seconds is None:
-        return s.with_(due=None)
-    spare = s.bank[seat] if s.bank and seat is not None else 0.0
-    return s.with_(due=now + seconds + spare)
+def _timed(
+    s: S,
+    game: TurnGame[S, Any],
+    now: float,
+    turn: int | None,
+    waiting: tuple[int, ...] = (),
+) -> S:
+    """Let these seats act next, and set the time for it."""
+    if s.gone and set(waiting or (turn,)) <= set(s.gone):
+        due: float | None = now + game.bot_seconds
+    else:
+        seconds = game.time_for(s, turn)
+        due = None if seconds is None else now + seconds
+    if s.bank:
+        s = _spent(s, now)
+        if due is not None and turn is not None and turn not in s.gone:
+            due += s.bank[turn]
+    return s.with_(turn=turn, waiting=waiting, due=due)
+
+
+def _timed_anew(s: S, game: TurnGame[S, Any], now: float) -> S:
+    return _timed(s, game, now, s.turn, s.waiting)
+
+
+def _hurried(s: S, game: TurnGame[S, Any], now: float) -> S:
+    """Let `choose` act soon if the round waits for nobody else."""
+    return _timed_anew(s, game, now) if set(_acting(s)) <= set(s.gone) else s
 
 
 def _spent(s: S, now: float) -> S:
     """Take what a turn needed beyond its own time from the seat's bank."""
-    if not s.bank or s.turn is None or s.due is None:
+    if not s.bank or s.turn is None or s.due is None or s.turn in s.gone:
         return s
     left = min(s.bank[s.turn], max(0.0, s.due - now))
     return s.with_(bank=put(s.bank, s.turn, left))
@@ -437,15 +568,10 @@ def _act_for(s: S, game: TurnGame[S, Any], seat: int, now: float) -> S | Step[S]
     """Play one action that `choose` finds; without one the turn passes."""
     _, chance = s.chance.draw()
     s = s.with_(chance=chance)
-    view = to_builtins(game.view(s, game.audience(s, seat)))
-    setup = to_builtins(game.setup(s))
+    seen = (game.view(s, game.audience(s, seat)), game.setup(s))
+    view, setup = msgpack.decode(msgpack.encode(seen))
     action = game.choose(view, seat, chance.fork("bot"), setup)
-    step = Step(s)
     if action is not None:
         with suppress(Rejected):
-            step = step.then(game.act, seat, action, now)
-    if step.state is s:
-        return step.then(_passed, game, seat, now)
-    if step.state.turn == seat and step.state.due == s.due:
-        return step.then(_timed, game, seat, now)
-    return step
+            return game.act(s, seat, action, now)
+    return _passed(s, game, seat, now)

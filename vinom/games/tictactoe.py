@@ -82,12 +82,15 @@ class TicTacToe(TurnGame[Board, Place]):
         if s.board[row][col] is not None:
             raise Rejected("taken", "this cell is already taken")
         s = s.with_(board=put(s.board, (row, col), seat))
-        cells = tuple(chain(*s.board))
-        s = s.with_(line=tuple(divmod(cell, 3) for cell in winning_line(cells)))
-        step = Step(s, (Event("placed", {"seat": seat, "row": row, "col": col}),))
-        if s.line:
-            return step.then(self.win, seat, "line")
-        return step.then(self.next_turn, now) if None in cells else step.then(self.draw)
+        placed = Event("placed", {"seat": seat, "row": row, "col": col})
+        cells = sum(s.board, ())
+        line = winning_line(cells)
+        if line:
+            s = s.with_(line=tuple(divmod(cell, 3) for cell in line))
+            return Step(s, (placed,)).then(self.win, seat, "line")
+        if None not in cells:
+            return Step(s, (placed,)).then(self.draw)
+        return Step(self.next_turn(s, now), (placed,))
 
     def choose(self, view: Any, seat: int, chance: Chance, setup: Any) -> Place:
         """Choose a random best move."""
