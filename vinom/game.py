@@ -349,7 +349,7 @@ class Game(Generic[S, A]):
     The rules of one game: only `start` and `act` are required.
 
     ``now`` is match time in seconds: it starts at 0 when play begins, and stops while
-    no player is connected. Seats are numbered from 0.
+    no player is connected, unless `clock` is "wall". Seats are numbered from 0.
 
     :cvar name: the name in requests; by default the class name in lower case.
     :cvar title: what people see; by default the words of the class name.
@@ -378,6 +378,10 @@ class Game(Generic[S, A]):
     :cvar past_ticks: how many ticks before the newest one a player may have been shown
         when it acted; then each input of `tick` is an `Input`, whose `seen` is that
         state. 0 if the game does not look at it.
+    :cvar clock: "match": match time stops while no player is connected. "wall": it
+        never stops, for games that last for days: deadlines come while nobody is
+        connected and after a restart, and seats are kept until the room ends. Such a
+        room sleeps in the store while nobody is connected.
     :cvar schema: version of the state's format; only the same version replays a
         recording.
     :cvar durability: "ahead": a state is stored before anyone sees it; "behind": soon
@@ -433,6 +437,7 @@ class Game(Generic[S, A]):
     late_join: ClassVar[bool] = False
     tick_hz: ClassVar[int] = 0
     past_ticks: ClassVar[int] = 0
+    clock: ClassVar[Literal["match", "wall"]] = "match"
     schema: ClassVar[int] = 1
     durability: ClassVar[Literal["store", "ahead", "behind", "none"]] = "ahead"
     absent: ClassVar[Literal["wait", "bot", "forfeit"]] = "wait"
@@ -522,6 +527,15 @@ class Game(Generic[S, A]):
         never. A timer's next time must be later.
         """
         return {}
+
+    def turns(self, s: S) -> tuple[int, ...]:
+        """
+        Return the seats that the game waits for.
+
+        With `clock` "wall" a player who is away and whose seat begins to be among them
+        is reported to the operator's webhook, and `my_games` says so.
+        """
+        return ()
 
     def tick(self, s: S, inputs: tuple[tuple[int, A], ...], n: int) -> S | Step[S]:
         """

@@ -16,14 +16,15 @@ from vinom.fleet.control.messages import AddTicket, Kept, Kick, SeatChanged, Sto
 from vinom.fleet.fleet import Continuity
 from vinom.fleet.records import MatchCopy, MatchRecord, StoredMatch
 from vinom.store.memory.nodes import MemoryNodeStore, MemoryOwnedStore
+from vinom.store.memory.things import Things
 
 
 def shared(world: FleetWorld, node_id: str = "n1") -> Continuity:
     """Give a node the store that nodes share."""
     nodes = MemoryNodeStore(world.clock.seconds)
-    registered: list[int] = []
+    registered, things = list[int](), Things(world.clock.seconds)
     nodes.register(facts(node_id), 1e6).addCallback(registered.append)
-    store = MemoryOwnedStore(nodes, node_id, lambda: registered[0], {})
+    store = MemoryOwnedStore(nodes, node_id, lambda: registered[0], things)
     copy_of = partial(MatchCopy, store, owned_elsewhere=lambda _: None)
     world.fleet.continuity.copy_of = copy_of
     return world.fleet.continuity

@@ -15,14 +15,16 @@ from vinom.errors import NoCapacity
 from vinom.fleet.control.messages import Kept, KeptTaken, OpenRoom
 from vinom.fleet.records import MatchCopy
 from vinom.store.memory.nodes import MemoryNodeStore, MemoryOwnedStore
+from vinom.store.memory.things import Things
 
 
 class CopyTests(SynchronousTestCase):
     """A node, and the one that goes on with its match."""
 
     def setUp(self) -> None:
-        self.taken, self.leases, self.rooms = list[str](), dict[str, int](), {}
+        self.taken, self.leases = list[str](), dict[str, int]()
         self.world = FleetWorld(stored=frozenset({"maze"}))
+        self.rooms = Things(self.world.clock.seconds)
         self.nodes = MemoryNodeStore(self.world.clock.seconds)
         self.join("n1", self.world)
         self.hosting = self.world.host("m1")

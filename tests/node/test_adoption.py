@@ -19,6 +19,7 @@ from vinom.fleet.records import MatchCopy, ServerRecords, StoredMatch
 from vinom.node.adoption import Adoption, Shared
 from vinom.node.claims import Claims
 from vinom.store.memory.nodes import MemoryNodeStore, MemoryOwnedStore
+from vinom.store.memory.things import Things
 
 
 class Found:
@@ -105,14 +106,14 @@ class SharedTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.root, self.clock = Path(self.mktemp()), Clock()
-        self.nodes, self.servers = MemoryNodeStore(self.clock.seconds), dict[str, Any]()
+        self.nodes, self.servers = MemoryNodeStore(self.clock.seconds), Things(self.clock.seconds)
         self.leases: dict[str, Lease] = {}
         self.over: set[str] = set()
         self.brought: list[tuple[str, Path]] = []
         self.looked = 0
         self.moved: list[str] = []
         self.is_reached, self.why = True, ""
-        self.rooms: dict[str, Any] = {}
+        self.rooms = Things(self.clock.seconds)
         self.fault: Exception | None = None
         self.dead = FleetWorld(rooms_per_process=2)
         for match_id in ("m1", "m2"):

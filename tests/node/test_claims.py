@@ -18,6 +18,7 @@ from vinom.errors import StoreUnavailable
 from vinom.fleet.records import ServerRecord, ServerRecords
 from vinom.node.claims import Claims
 from vinom.store.memory.nodes import MemoryNodeStore, MemoryOwnedStore
+from vinom.store.memory.things import Things
 
 LEASE = 10.0
 
@@ -112,7 +113,7 @@ class ClaimsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock, self.root = Clock(), Path(self.mktemp())
         self.nodes = MemoryNodeStore(self.clock.seconds)
-        self.servers: dict[str, Any] = {}
+        self.servers = Things(self.clock.seconds)
         self.first = self.node("n1")
         self.second = self.node("n2")
 

@@ -20,6 +20,7 @@ from vinom.rooms.round import RoomBounds
 from vinom.rooms.visits import Visits
 from vinom.store.memory.nodes import MemoryNodeStore, MemoryOwnedStore
 from vinom.store.memory.players import MemoryPlayerStore
+from vinom.store.memory.things import Things
 
 SECONDS = 10.0
 
@@ -77,7 +78,7 @@ class Nodes:
         self.clock = Clock()
         self.clock.advance(1_000_000.0)
         self.leases = MemoryNodeStore(self.clock.seconds)
-        self.rooms: dict[str, Any] = {}
+        self.rooms = Things(self.clock.seconds)
         self.players = MemoryPlayerStore(self.clock.seconds)
 
     def start(self, node_id: str, games: Any = (), **bounds: Any) -> Node:

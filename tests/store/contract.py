@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 
 from vinom.base.model import (
+    Lasting,
     MatchPlan,
     NodeFacts,
     Placement,
@@ -608,6 +609,51 @@ class RoomStoreContract(OwnedStoreContract):
         self.assertEqual(list(await second.left("n1", 10)), [b"short"])
         await second.claim("short")
         self.assertEqual(list(await second.left("n1", 10)), [])
+
+
+    async def test_asleep(self) -> None:
+        """
+        A room that sleeps is looked after by one node when its deadline has come.
+        """
+        first, second = await self.make_stores()
+        both = Lasting(("ann", "bob"), "192.0.2.1")
+        await first.put("due", 1, b"one", 60.0, lasting=both)
+        self.assertTrue(await first.release("due", 1, b"one", 0.0, both))
+        self.assertTrue(await first.release("later", 1, b"two", 1e6, both))
+        self.assertEqual(list(await second.left("", 10)), [b"due"])
+        self.assertEqual(list(await first.left("", 10)), [])
+        claim = await second.claim("due")
+        self.assertEqual((claim.kind, claim.data), ("adopted", b"one"))
+        self.assertTrue(0.0 <= claim.age < 10.0)
+        claim = await first.claim("later")
+        self.assertEqual((claim.kind, claim.fence, claim.data), ("adopted", 2, b"two"))
+        self.assertEqual(list(await second.left("n1", 10)), [])
+
+    async def test_seats(self) -> None:
+        """
+        Players find the rooms in which they have seats, asleep or not, until they have
+        left or the room is over; an address has opened them for as long.
+        """
+        first, second = await self.make_stores()
+        await first.put("r1", 1, b"one", lasting=Lasting(("ann", "bob"), "192.0.2.1"))
+        await first.release("r2", 1, b"two", 9.0, Lasting(("ann",), "192.0.2.1"))
+        await first.put("r3", 1, b"three", 60.0)
+        found = await second.seats_of("ann", "192.0.2.1")
+        self.assertEqual(found.opened, 2)
+        self.assertEqual(
+            {room_id: data for room_id, (data, _) in found.rooms.items()},
+            {"r1": b"one", "r2": b"two"},
+        )
+        await first.put("r1", 1, b"more", lasting=Lasting(("bob",), "192.0.2.1"))
+        self.assertEqual([*(await second.seats_of("ann")).rooms], ["r2"])
+        self.assertEqual([*(await second.seats_of("bob")).rooms], ["r1"])
+        await second.claim("r2")
+        self.assertEqual([*(await first.seats_of("ann")).rooms], ["r2"])
+        await second.remove("r2", 2, "finished")
+        await first.remove("r1", 1)
+        for player_id in ("ann", "bob"):
+            found = await second.seats_of(player_id, "192.0.2.1")
+            self.assertEqual((found.rooms, found.opened), ({}, 0))
 
 
 class ServerStoreContract(OwnedStoreContract):

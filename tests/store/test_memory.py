@@ -35,6 +35,7 @@ from vinom.store.interfaces import (
 )
 from vinom.store.memory.lobby import MemoryLobbyStore
 from vinom.store.memory.nodes import MemoryNodeStore, MemoryOwnedStore
+from vinom.store.memory.things import Things
 from vinom.store.memory.players import (
     Lines,
     MemoryOnlineStore,
@@ -215,7 +216,7 @@ class _TwoLeases:
     async def make_stores(self) -> list[MemoryOwnedStore]:
         self.nodes = MemoryNodeStore(lambda: self.now)
         self.leases: dict[str, int] = {}
-        entries: dict[str, Any] = {}
+        entries = Things(lambda: self.now)
         stores = []
         for node_id in ("n1", "n2"):
             lease = partial(self.leases.__getitem__, node_id)

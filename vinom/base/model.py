@@ -756,6 +756,8 @@ class Claim:
         the reason.
     :ivar seconds: if it is owned: when its owner's lease ends at the earliest.
     :ivar node_id: if it is owned: its owner.
+    :ivar age: how long ago *data* was kept, seconds on the store's clock; 0 unless it
+        is of a room that outlasts its connections, see `Lasting`.
     """
 
     kind: Literal["adopted", "new", "gone", "over", "owned", "ended"]
@@ -763,6 +765,33 @@ class Claim:
     data: bytes = attrs.field(default=b"", repr=False)
     seconds: float = 0.0
     node_id: str = ""
+    age: float = 0.0
+
+
+@attrs.frozen
+class Lasting:
+    """
+    What a store must know of a room that goes on while nobody is connected.
+
+    :ivar players: ids of those who have seats, sorted.
+    :ivar opener: address of the player who opened it.
+    """
+
+    players: tuple[str, ...]
+    opener: str = ""
+
+
+@attrs.frozen
+class KeptSeats:
+    """
+    The rooms in which a player has a seat, as far as they are `Lasting`.
+
+    :ivar rooms: their checkpoints, and how old each is, seconds; by id.
+    :ivar opened: how many such rooms players of an address have opened.
+    """
+
+    rooms: Mapping[str, tuple[bytes, float]]
+    opened: int = 0
 
 
 @attrs.frozen

@@ -2,7 +2,7 @@
 A room's deadlines: match time on top of the caller's clock.
 
 Match time starts when play starts, stops while no player is connected, and slips if
-ticks come too late to be caught up.
+ticks come too late to be caught up. By the clock "wall" it does neither.
 """
 
 from __future__ import annotations
@@ -99,6 +99,7 @@ class RoomTime:
     One room's time. Each ``now`` is seconds on the caller's clock.
 
     :ivar limit: longest match, seconds of match time.
+    :ivar is_wall: does match time go on while no player is connected?
     :ivar alarm_at: when something is due next, on the caller's clock.
     :ivar alarm_for: what is due then.
     :ivar zero: the caller's clock at match time 0.
@@ -119,6 +120,8 @@ class RoomTime:
     _paused_at: float | None = None
     _frozen_at: float | None = None
     away_left: float = AWAY_TIMEOUT
+    is_wall: bool = False
+    _is_empty: bool = False
 
     def start(self, now: float) -> None:
         """Start match time at 0."""
@@ -143,12 +146,14 @@ class RoomTime:
         return now - self.zero if self.zero != inf else 0.0
 
     def pause(self, now: float) -> None:
-        """Stop match time, because no player is connected."""
-        if self._paused_at is None:
+        """Stop match time, or just bots, because no player is connected."""
+        self._is_empty = True
+        if self._paused_at is None and not self.is_wall:
             self._paused_at, self.is_running = self._standing(now), False
 
     def resume(self, now: float) -> None:
         """Continue match time, because a player is connected again."""
+        self._is_empty = False
         if self._paused_at is not None:
             away = self._standing(now) - self._paused_at
             self.away_left -= away
@@ -163,13 +168,14 @@ class RoomTime:
 
     def thaw(self, now: float) -> float | None:
         """
-        Go on as if no time had passed since `freeze`.
+        Go on as if no time had passed since `freeze`, unless time is the wall's.
 
-        :returns: how long it was frozen, seconds; ``None`` if it was not.
+        :returns: for how long time stood, seconds; ``None`` if it was not frozen.
         """
         if self._frozen_at is None:
             return None
         frozen, self._frozen_at = now - self._frozen_at, None
+        frozen = 0.0 if self.is_wall else frozen
         self.zero += frozen
         self.linger_ends += frozen
         if self._paused_at is not None:
@@ -209,7 +215,7 @@ class RoomTime:
             at, what = self._paused_at + self.away_left, Due.AWAY
         else:
             first, what = self.limit, Due.TIME_LIMIT
-            if bot_at <= first:
+            if bot_at <= first and not self._is_empty:
                 first, what = bot_at, Due.BOT
             if tick_at is not None and tick_at <= first:
                 first, what = tick_at, Due.TICK

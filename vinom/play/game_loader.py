@@ -151,6 +151,18 @@ def _mistake_in(cls: type[Game[Any, Any]]) -> str:
         return 'with timers(), write advance(self, s, now, name="")'
     if cls.states not in ("latest", "every"):
         return f'states {cls.states!r} must be "latest" or "every"'
+    if cls.clock not in ("match", "wall"):
+        return f'clock {cls.clock!r} must be "match" or "wall"'
+    if cls.clock == "wall":
+        if cls.tick_hz:
+            return 'clock "wall" is for games without ticks: set tick_hz = 0'
+        if cls.durability not in ("ahead", "store"):
+            return 'clock "wall" stores every state first: set durability = "ahead"'
+        if cls.time_limit == Game.time_limit:
+            return (
+                'clock "wall" needs a time_limit, the seconds after which a room ends '
+                "in any case, such as 60 * 86400"
+            )
     if not cls.bot_seconds >= FASTEST_BOT:
         return f"bot_seconds {cls.bot_seconds} must be {FASTEST_BOT} or more"
     if not cls.forfeit_seconds >= 0:

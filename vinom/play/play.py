@@ -66,6 +66,21 @@ def ensure_timers(timers: Any) -> dict[str, float]:
     }
 
 
+def ensure_turns(turns: Any, seats: int) -> tuple[int, ...]:
+    """
+    Check the seats that a game waits for.
+
+    :param turns: what `turns` returned.
+    :param seats: how many seats the table has.
+    :raises GameFault: they are not seats.
+    """
+    if type(turns) is not tuple or not set(turns) <= set(range(seats)):
+        raise GameFault(
+            f"turns() returned {turns!r}; return a tuple of seats, 0 to {seats - 1}"
+        )
+    return turns
+
+
 def ensure_event(event: Any, seats: int) -> Event:
     """
     Check an event that a game returned.
@@ -238,6 +253,7 @@ class Play:
     :ivar due_for: name of the timer that is due then; empty for the deadline.
     :ivar has_timers: does the game name its deadlines?
     :ivar outcome: of the round that ended; ``None`` while one is played.
+    :ivar turns: seats that the game waits for, if its clock is the wall's.
     :ivar events: the game's events that the caller has not taken yet.
     :ivar refused: inputs that ticks rejected, each with its seat, that the caller has
         not taken yet.
@@ -255,6 +271,7 @@ class Play:
     due_for: str = attrs.field(default="", init=False)
     has_timers: bool = attrs.field(default=False, init=False)
     outcome: Outcome | None = attrs.field(default=None, init=False)
+    turns: tuple[int, ...] = attrs.field(default=(), init=False)
     events: list[Event] = attrs.field(factory=list, init=False)
     refused: list[tuple[int, Rejected]] = attrs.field(factory=list, init=False)
     _proven: type | None = attrs.field(default=None, init=False)
@@ -262,6 +279,7 @@ class Play:
     _asks_deadline: bool = attrs.field(default=False, init=False)
     _asks_outcome: bool = attrs.field(default=False, init=False)
     _timers: dict[str, float] = attrs.field(factory=dict, init=False)
+    _asks_turns: bool = attrs.field(default=False, init=False)
     _seats: int = attrs.field(default=0, init=False)
     # The states after the latest ticks, oldest first, if the game looks at them.
     _past: deque[Any] | None = attrs.field(default=None, init=False)
@@ -299,7 +317,9 @@ class Play:
         self._asks_deadline = kind.deadline is not Game.deadline
         self._asks_outcome = kind.outcome is not Game.outcome
         self.has_timers = kind.timers is not Game.timers
+        self._asks_turns = self.game.clock == "wall" and kind.turns is not Game.turns
         self._asks = self._asks_deadline or self._asks_outcome or self.has_timers
+        self._asks = self._asks or self._asks_turns
         self._seats = seats
         if self.game.past_ticks:
             self._past = deque(maxlen=self.game.past_ticks + 1)
@@ -619,7 +639,7 @@ class Play:
             self._ask_ahead(state)
 
     def _ask_ahead(self, state: Any) -> None:
-        """Call the game's `deadline`, `timers` and `outcome`, if it has them."""
+        """Call the game's `deadline`, `timers`, `outcome` and `turns`, if it has them."""
         if self._asks_deadline:
             due = self.ask("deadline", self.game.deadline, state)
             if due is not None and not (type(due) is float and math.isfinite(due)):
@@ -639,3 +659,7 @@ class Play:
             if outcome is not None and outcome != self.outcome:
                 ensure_outcome(outcome, self._seats)
             self.outcome = outcome
+        if self._asks_turns:
+            turns = self.ask("turns", self.game.turns, state)
+            if turns != self.turns:
+                self.turns = ensure_turns(turns, self._seats)

@@ -174,6 +174,10 @@ class Resumed:
     :ivar linger: seconds until the room closes after a round; ``None`` while one is
         played.
     :ivar effects: what had happened and was not shown.
+    :ivar forfeits: seats that are dropped, and when each is given up: in how many
+        seconds.
+    :ivar asleep: for how long nobody has had the room, seconds; 0 unless the game's
+        clock is the wall's.
     :ivar waiting: what waits for the next tick: seats, their actions, and the ticks
         that their players were shown.
     """
@@ -184,6 +188,8 @@ class Resumed:
     linger: float | None = None
     effects: tuple[Emitted | RoundOver, ...] = ()
     waiting: tuple[tuple[int, Any, int], ...] = ()
+    forfeits: tuple[tuple[int, float], ...] = ()
+    asleep: float = 0.0
 
 
 _T = TypeVar("_T")
@@ -264,6 +270,7 @@ class Room:
             limit=game.time_limit,
             alarm_at=now + join_timeout,
             away_left=away_timeout,
+            is_wall=game.clock == "wall",
         )
         self.play = Play(game, record, guard or Guard(), plan)
         self._views: Views = Views(game, self.play.ask)
@@ -288,20 +295,23 @@ class Room:
             self.fail(error)
 
     def _resume(self, resumed: Resumed, now: float) -> None:
-        """Go on where another process stopped; match time has stood still since."""
+        """Go on where another process stopped; match time may have stood still."""
         point, presence = resumed.point, self.presence
         presence[:] = [SeatState(how) for how in resumed.presence]
-        self.time.start(now - point.time)
+        stopped, forfeits = now - resumed.asleep, dict(resumed.forfeits)
+        self.time.start(stopped - point.time)
         self.play.resume(point, len(presence))
         self._outcome, self.ended = self.play.outcome, resumed.ended
         self.phase = "playing" if self._outcome is None else "over"
         if resumed.linger is not None:
-            self.time.linger_ends = now + resumed.linger
+            self.time.linger_ends = stopped + resumed.linger
         for seat, how in enumerate(presence):
             if how is SeatState.BOT:
                 self._absences.begin_bot(seat, point.time)
             elif how is SeatState.DROPPED:
                 self._absences.begin(seat, now, point.time)
+                if seat in forfeits and self.time.is_wall:
+                    self._absences.forfeits[seat] = stopped + forfeits[seat]
         self.effects += resumed.effects
         self.inputs.waiting += resumed.waiting
         self._arm()
@@ -319,6 +329,7 @@ class Room:
             self.linger_left(now),
             tuple(one for one in self.effects if isinstance(one, Emitted | RoundOver)),
             tuple(self.inputs.waiting),
+            tuple((seat, at - now) for seat, at in self._absences.forfeits.items()),
         )
 
     def linger_left(self, now: float) -> float | None:

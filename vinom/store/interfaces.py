@@ -18,6 +18,8 @@ from vinom.base.model import (
     Enqueued,
     EntryPage,
     Estate,
+    KeptSeats,
+    Lasting,
     Left,
     LeftMatch,
     LineEnd,
@@ -534,7 +536,8 @@ class IOwnedStore(Interface):
 
     A thing is another node's only after its owner's lease is over, or after its owner
     has released it. Each ownership has a number (the fence), larger than all before.
-    Nothing is kept for ever: what is kept has a lifetime of a day after the last write.
+    Nothing is kept for ever: what is kept has a lifetime of a day after the last write,
+    and a room that is `Lasting` of 30 days after its grace, as the keys of its players.
     """
 
     def put(
@@ -543,6 +546,7 @@ class IOwnedStore(Interface):
         data: bytes,
         grace: float = 0.0,
         is_ahead: bool = False,
+        lasting: Lasting | None = None,
     ) -> Deferred[bool]:
         """
         Keep the latest checkpoint, or record, of a thing of this node.
@@ -552,13 +556,19 @@ class IOwnedStore(Interface):
         :param grace: how long a room waits for its players if this node dies, seconds.
         :param is_ahead: fire only when a replica of the store, if it has one, has the
             checkpoint, too.
+        :param lasting: of a room that goes on while nobody is connected: it has no
+            grace, and any node may go on with it when the owner's lease is over.
         :returns: fires ``False``, and keeps nothing, if another node has it, or may
             have it, because it is released.
         :raises LeaseLost: this node's own lease is over.
         """
 
     def release(
-        thing_id: str, fence: int, data: bytes, grace: float = 0.0
+        thing_id: str,
+        fence: int,
+        data: bytes,
+        grace: float = 0.0,
+        lasting: Lasting | None = None,
     ) -> Deferred[bool]:
         """
         Let any node take over a thing of this node, as it is now.
@@ -566,7 +576,9 @@ class IOwnedStore(Interface):
         A room is given up. A game server is this node's until another node takes it:
         repeat this to write its newest record, and see whether one has.
 
-        :param grace: how long a room waits for its players from now on, seconds.
+        :param grace: how long a room waits for its players from now on, seconds: then
+            a node ends it, or does what is due in it.
+        :param lasting: see `put`: the room sleeps, and its grace ends at its deadline.
         :returns: fires ``False``, and changes nothing, if this node does not have it,
             for example because it has released the room before.
         :raises LeaseLost: this node's own lease is over.
@@ -601,8 +613,17 @@ class IOwnedStore(Interface):
         """
         List what may be taken over: rooms only when their grace is over.
 
-        :param node_id: of the node that had them; empty for those that were released.
+        :param node_id: of the node that had them; empty for those that were released,
+            the longest overdue first, and for those that are `Lasting` and whose owner
+            is gone. Of these one that is listed is not listed again for two seconds.
         :param most: list at most this many.
         :returns: ids of rooms, or records of game servers on this machine; none while
             the lease of that node lasts.
+        """
+
+    def seats_of(player_id: str, opener: str = "") -> Deferred[KeptSeats]:
+        """
+        Find the `Lasting` rooms in which a player has a seat.
+
+        :param opener: an address, whose rooms are counted.
         """

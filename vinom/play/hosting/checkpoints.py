@@ -92,6 +92,9 @@ class KeptPlay(Struct, frozen=True):
     :ivar is_round_news: that round is over, and nobody was sent it.
     :ivar part: which part of the recording is being written; 1 is the first.
     :ivar recorded: how long that part was, bytes.
+    :ivar forfeits: seats that are dropped, and in how many seconds each is given up.
+    :ivar due: match time at which the game is called next.
+    :ivar turns: seats that it waits for, and that the operator knows of.
     """
 
     plan: MatchPlan
@@ -108,6 +111,9 @@ class KeptPlay(Struct, frozen=True):
     is_round_news: bool
     part: int
     recorded: int
+    forfeits: tuple[tuple[int, float], ...] = ()
+    due: float | None = None
+    turns: tuple[int, ...] = ()
 
 
 class Checkpoint(Struct, frozen=True):
@@ -210,16 +216,22 @@ def keep_play(host: RoomHost, codec: StateCodec, now: float) -> KeptPlay:
         len(events) < len(resumed.effects),
         host.part,
         host.recording.length,
+        resumed.forfeits,
+        room.play.due,
+        room.play.turns,
     )
 
 
-def resume_from(kept: KeptPlay, game: Game[Any, Any], codec: StateCodec) -> Resumed:
+def resume_from(
+    kept: KeptPlay, game: Game[Any, Any], codec: StateCodec, asleep: float = 0.0
+) -> Resumed:
     """
     Make what a room goes on from.
 
     :param kept: what was played.
     :param game: its rules, perhaps of another version.
     :param codec: of its states.
+    :param asleep: how old it is, seconds.
     :raises Unreadable: the game cannot go on from this state; says why in a sentence.
     """
     seats = len(kept.plan.seats)
@@ -238,6 +250,8 @@ def resume_from(kept: KeptPlay, game: Game[Any, Any], codec: StateCodec) -> Resu
         kept.ended,
         kept.linger,
         tuple(effects),
+        forfeits=kept.forfeits,
+        asleep=asleep if game.clock == "wall" else 0.0,
     )
 
 

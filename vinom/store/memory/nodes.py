@@ -6,15 +6,24 @@ nodes own.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import wraps
 from math import inf
+from typing import ParamSpec, TypeVar
 
 import attrs
+from msgspec.structs import replace
 from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
-from vinom.base.model import Claim, NodeFacts, NodeLease
-from vinom.errors import LeaseLost
+from vinom.base.limits.buckets import network_of
+from vinom.base.model import Claim, KeptSeats, Lasting, NodeFacts, NodeLease
+from vinom.errors import LeaseLost, StoreUnavailable
 from vinom.store.interfaces import INodeStore, IOwnedStore
+from vinom.store.memory.players import MemoryPlayerStore
+from vinom.store.memory.things import Kept, Things
+
+#: A room that is listed is not listed again for this long: a node is about to claim it.
+_TO_CLAIM = 2.0
 
 
 @implementer(INodeStore)
@@ -75,22 +84,21 @@ class MemoryNodeStore:
         return 0 if found is None else found[0].number
 
 
-@attrs.define
-class _Kept:
-    """
-    A thing: its owner and what is kept of it.
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
-    It has no owner if it is over, and then nothing is kept but perhaps an ending, or
-    if it was released.
-    """
 
-    node_id: str
-    fence: int
-    data: bytes = b""
-    grace: float = 0.0
-    released_at: float = 0.0
-    ending: str = ""
-    machine: str = ""
+def _answers(method: Callable[_P, _T]) -> Callable[_P, Deferred[_T]]:
+    """Let a method answer at once, as others answer later."""
+
+    @wraps(method)
+    def ask(*args: _P.args, **named: _P.kwargs) -> Deferred[_T]:
+        try:
+            return succeed(method(*args, **named))
+        except StoreUnavailable as error:
+            return fail(error)
+
+    return ask
 
 
 @implementer(IOwnedStore)
@@ -105,15 +113,18 @@ class MemoryOwnedStore:
     :ivar things: all of them; shared by the nodes of one process.
     :ivar kind: "room", "checkpoint" or "server": see `IOwnedStore`.
     :ivar machine: where game servers run.
+    :ivar players: has the keys of players, which lasting rooms keep.
     """
 
     nodes: MemoryNodeStore
     node_id: str
     lease: Callable[[], int]
-    things: dict[str, _Kept] = attrs.field(factory=dict)
+    things: Things
     kind: str = "room"
     machine: str = ""
+    players: MemoryPlayerStore | None = None
 
+    @_answers
     def put(
         self,
         thing_id: str,
@@ -121,75 +132,134 @@ class MemoryOwnedStore:
         data: bytes,
         grace: float = 0.0,
         is_ahead: bool = False,
-    ) -> Deferred[bool]:
-        kept = _Kept(self.node_id, fence, data, grace, machine=self.machine)
-        return self._write(thing_id, kept, self._is_own(thing_id, fence))
+        lasting: Lasting | None = None,
+    ) -> bool:
+        is_own = self._is_own(thing_id, fence)
+        if is_own:
+            kept = Kept(self.node_id, fence, data, grace, machine=self.machine)
+            self._keep(thing_id, kept, lasting, None)
+        return is_own
 
+    @_answers
     def release(
-        self, thing_id: str, fence: int, data: bytes, grace: float = 0.0
-    ) -> Deferred[bool]:
-        now = self.nodes.now()
-        kept = _Kept("", fence, data, grace, now, machine=self.machine)
-        return self._write(thing_id, kept, self._may_end(thing_id, fence))
+        self,
+        thing_id: str,
+        fence: int,
+        data: bytes,
+        grace: float = 0.0,
+        lasting: Lasting | None = None,
+    ) -> bool:
+        is_own = self._may_end(thing_id, fence)
+        if is_own:
+            kept = Kept("", fence, data, grace, machine=self.machine)
+            self._keep(thing_id, kept, lasting, grace)
+        return is_own
 
+    def _keep(
+        self, thing_id: str, kept: Kept, lasting: Lasting | None, grace: float | None
+    ) -> None:
+        """Write a room; it is looked after when its grace ends, or its node's lease."""
+        now, known = self.things.now(), []
+        look_at = None if grace is None else now + grace
+        if lasting is not None:
+            opener = network_of(lasting.opener)
+            kept = replace(kept, players=lasting.players, opener=opener, grace=inf)
+            if grace is None:
+                look_at = now + self.nodes.left(self.node_id)
+            if self.players is not None:
+                found = map(self.players.known, lasting.players)
+                known = [one for one in found if one is not None]
+        self.things.put(thing_id, replace(kept, at=now), look_at, known)
+
+    @_answers
     def claim(
         self, thing_id: str, reserve: bool = False, again: bool = False, gone: str = ""
-    ) -> Deferred[Claim]:
-        if self._is_stale():
-            return fail(LeaseLost("the lease of this node is over"))
-        kept = self.things.get(thing_id)
+    ) -> Claim:
+        self._check_lease()
+        things = self.things
+        kept = things.get(thing_id)
         if kept is not None and kept.ending and not (reserve and again):
-            return succeed(Claim("ended", data=kept.ending.encode()))
+            return Claim("ended", data=kept.ending.encode())
         if kept is None or not (kept.node_id or kept.data):
             if not reserve:
-                return succeed(Claim("gone" if kept is None else "over"))
+                return Claim("gone" if kept is None else "over")
             fence = 1 if kept is None else kept.fence + 1
-            kept = self.things[thing_id] = _Kept(self.node_id, fence)
+            kept = Kept(self.node_id, fence)
+            things[thing_id] = kept
         elif kept.node_id != self.node_id:
             left = self.nodes.left(kept.node_id)
             if left > 0 and kept.node_id != gone:
-                return succeed(Claim("owned", seconds=left, node_id=kept.node_id))
-            kept.node_id, kept.fence = self.node_id, kept.fence + 1
+                return Claim("owned", seconds=left, node_id=kept.node_id)
+            kept = replace(kept, node_id=self.node_id, fence=kept.fence + 1)
+            look_at = None
+            if kept.players is not None:
+                look_at = things.now() + self.nodes.left(self.node_id)
+            things.put(thing_id, kept, look_at)
         # If it was this node's, the answer to an earlier call was lost.
+        age = 0.0 if kept.players is None else max(0.0, things.now() - kept.at)
         kind = "adopted" if kept.data else "new"
-        return succeed(Claim(kind, kept.fence, kept.data))  # type: ignore[arg-type]  # one of them
+        return Claim(kind, kept.fence, kept.data, age=age)  # type: ignore[arg-type]  # one of them
 
-    def remove(self, thing_id: str, fence: int, ending: str = "") -> Deferred[bool]:
-        is_new = fence == 1 or thing_id not in self.things
-        # A node that was suspended meanwhile must not bring it back.
-        kept = None if is_new and not ending else _Kept("", fence, ending=ending)
-        return self._write(thing_id, kept, self._may_end(thing_id, fence))
+    @_answers
+    def remove(self, thing_id: str, fence: int, ending: str = "") -> bool:
+        before = self.things.get(thing_id)
+        is_own = self._may_end(thing_id, fence)
+        if is_own and (fence == 1 or before is None) and not ending:
+            self.things.pop(thing_id, None)
+        elif is_own:
+            # A node that was suspended meanwhile must not bring it back.
+            self.things[thing_id] = Kept("", fence, ending=ending)
+        return is_own
 
-    def left(self, node_id: str, most: int) -> Deferred[Sequence[bytes]]:
-        gone, now = -self.nodes.left(node_id), self.nodes.now()
+    @_answers
+    def left(self, node_id: str, most: int) -> Sequence[bytes]:
+        if self.kind == "room" and not node_id:
+            return self._due(most)
+        gone = -self.nodes.left(node_id) if node_id else inf
         found = [
             kept.data if self.kind == "server" else thing_id.encode()
             for thing_id, kept in self.things.items()
             if (kept.node_id, kept.machine) == (node_id, self.machine)
             and (node_id or kept.data)
-            and (gone if node_id else now - kept.released_at) >= kept.grace
+            and gone >= kept.grace
         ]
-        return succeed(found[:most])
+        return found[:most]
 
-    def _write(self, thing_id: str, kept: _Kept | None, is_own: bool) -> Deferred[bool]:
-        if self._is_stale():
-            return fail(LeaseLost("the lease of this node is over"))
-        if is_own and kept is not None:
-            self.things[thing_id] = kept
-        elif is_own:
-            self.things.pop(thing_id, None)
-        return succeed(is_own)
+    def _due(self, most: int) -> list[bytes]:
+        """List rooms that no node looks after, or only one that is gone."""
+        found, things = [], self.things
+        for thing_id, kept in things.due(most):
+            left = self.nodes.left(kept.node_id) if kept.node_id else 0.0
+            if left <= 0:
+                found.append(thing_id.encode())
+            things.postpone(thing_id, things.now() + (left if left > 0 else _TO_CLAIM))
+        return found
+
+    @_answers
+    def seats_of(self, player_id: str, opener: str = "") -> KeptSeats:
+        things = self.things
+        now = things.now()
+        return KeptSeats(
+            {
+                thing_id: (kept.data, max(0.0, now - kept.at))
+                for thing_id, kept in things.seats_of(player_id).items()
+            },
+            things.opened(network_of(opener)),
+        )
 
     def _is_own(self, thing_id: str, fence: int) -> bool:
+        self._check_lease()
         kept = self.things.get(thing_id)
         return kept is None or (kept.node_id, kept.fence) == (self.node_id, fence)
 
     def _may_end(self, thing_id: str, fence: int) -> bool:
         """Is it this node's, or a game server that it has released?"""
         kept = self.things.get(thing_id)
+        is_own = self._is_own(thing_id, fence)
         if self.kind == "server" and kept is not None and kept.data:
             return kept.node_id in ("", self.node_id) and kept.fence == fence
-        return self._is_own(thing_id, fence)
+        return is_own
 
-    def _is_stale(self) -> bool:
-        return not self.nodes.is_current(self.node_id, self.lease())
+    def _check_lease(self) -> None:
+        if not self.nodes.is_current(self.node_id, self.lease()):
+            raise LeaseLost("the lease of this node is over")

@@ -79,11 +79,14 @@ class MemoryPlayerStore:
     :ivar now: the time, seconds since the Unix epoch.
     :ivar most: players kept.
     :ivar is_needed: by a player's id: has it a line, a seat, or a place in a queue?
+    :ivar kept: finds a player who has a seat in a room that sleeps, and its address, by
+        the hash of its key; forgotten here or not.
     """
 
     _now: Callable[[], float]
     _most: int = 200_000
     _is_needed: Callable[[str], bool] = lambda _: False
+    _kept: Callable[[str], tuple[Player, str] | None] = lambda _: None
     # With the address that each came from last.
     _players: dict[str, tuple[Player, str]] = attrs.field(factory=dict, init=False)
     _expiry: Expiry = attrs.field(factory=Expiry, init=False)
@@ -124,7 +127,7 @@ class MemoryPlayerStore:
     ) -> Deferred[Player | None]:
         """Find a player; ``None`` when expired."""
         self._sweep()
-        player, _ = self._players.get(key_hash, (None, ""))
+        player, _ = self._players.get(key_hash) or self._kept(key_hash) or (None, "")
         if player is not None and expires_at:
             self._keep(key_hash, player, expires_at, host)
             self._known.add(key_hash, host)

@@ -11,7 +11,8 @@ from msgspec import json
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from vinom.base.model import Claim, NodeFacts, NodeLease
+from vinom.base.limits.buckets import network_of
+from vinom.base.model import Claim, KeptSeats, Lasting, NodeFacts, NodeLease
 from vinom.store.interfaces import INodeStore, IOwnedStore
 from vinom.store.redis.client import RedisClient, Script, load
 from vinom.store.redis.replicated import ReplicatedSteps
@@ -118,9 +119,10 @@ class RedisOwnedStore:
         data: bytes,
         grace: float = 0.0,
         is_ahead: bool = False,
+        lasting: Lasting | None = None,
     ) -> Deferred[bool]:
-        about = self._about(grace)
-        step = (_OWNED_STEPS["put"], thing_id, self.kind, str(fence), data, about, "0")
+        args = (str(fence), data, self._about(grace), "0", *_lasting(lasting))
+        step = (_OWNED_STEPS["put"], thing_id, self.kind, *args)
         replicated = self.replicated
         if not is_ahead or replicated is None or not replicated.is_needed:
             return self.client.run(*step).addCallback(bool)
@@ -145,25 +147,29 @@ class RedisOwnedStore:
         return self.client.run(script, thing_id, self.kind, *args)
 
     def release(
-        self, thing_id: str, fence: int, data: bytes, grace: float = 0.0
+        self,
+        thing_id: str,
+        fence: int,
+        data: bytes,
+        grace: float = 0.0,
+        lasting: Lasting | None = None,
     ) -> Deferred[bool]:
-        about = self._about(grace)
-        asked = self._after_put(
-            thing_id, _OWNED_STEPS["put"], str(fence), data, about, "1"
-        )
+        args = (str(fence), data, self._about(grace), "1", *_lasting(lasting))
+        asked = self._after_put(thing_id, _OWNED_STEPS["put"], *args)
         return asked.addCallback(bool)
 
     def claim(
         self, thing_id: str, reserve: bool = False, again: bool = False, gone: str = ""
     ) -> Deferred[Claim]:
         def read(found: list[bytes]) -> Claim:
-            kind, fence, data, left, node_id = found
+            kind, fence, data, left, node_id, age = found
             return Claim(
                 kind.decode(),  # type: ignore[arg-type]  # one of them
                 int(fence),
                 data,
                 int(left) / 1000,
                 node_id.decode(),
+                int(age) / 1000,
             )
 
         wish = "0" if not reserve else "2" if again else "1"
@@ -177,3 +183,23 @@ class RedisOwnedStore:
     def left(self, node_id: str, most: int) -> Deferred[Sequence[bytes]]:
         left = _OWNED_STEPS["left"]
         return self.client.run(left, node_id, self.kind, str(most), self.machine)
+
+    def seats_of(self, player_id: str, opener: str = "") -> Deferred[KeptSeats]:
+        def read(found: list[bytes]) -> KeptSeats:
+            opened, *rest = found
+            rooms = zip(rest[::3], rest[1::3], rest[2::3], strict=True)
+            return KeptSeats(
+                {id.decode(): (data, int(age) / 1000) for id, data, age in rooms},
+                int(opened),
+            )
+
+        step = _OWNED_STEPS["seats_of"]
+        asked = self.client.run(step, player_id, self.kind, network_of(opener))
+        return asked.addCallback(read)
+
+
+def _lasting(lasting: Lasting | None) -> tuple[str, ...]:
+    """Write the last arguments of the step that keeps a room."""
+    if lasting is None:
+        return ()
+    return " ".join(lasting.players), network_of(lasting.opener)

@@ -1,15 +1,37 @@
 -- ARGV: id, kind, fence, data, a room's grace in ms or a game server's machine, and 1 if any node
--- may take it over from now on. A game server may be offered again.
-local fence, data, about, is_free = unpack(ARGV, 6, 9)
-local node, its = unpack(call('HMGET', P .. THING, 'node', 'fence'))
+-- may take it over from now on. A game server may be offered again. Of a lasting room also who
+-- has seats, and the address of who opened it.
+local fence, data, about, is_free, players, opener = unpack(ARGV, 6, 11)
+local node, its, before = unpack(call('HMGET', P .. THING, 'node', 'fence', 'players'))
 local is_own = node == ARGV[2] or is_free == '1' and is_offered(node)
 if node and not (is_own and its == fence) then
   return 0
 end
-take(LIFETIME, node, fence, 'data', data, KIND == 'room' and 'grace' or 'machine', about)
+local lives = LIFETIME
+if players then
+  lives = LASTING + (is_free == '1' and tonumber(about) or 0)
+  seat(before, players)
+  if not before then
+    call('HSET', P .. THING, 'opener', opener)
+    count_opened(opener, 1)
+  end
+  call('HSET', P .. THING, 'players', players, 'released', string.format('%d', now))
+end
+take(lives, node, fence, 'data', data)
+if players then
+  look_at(is_free == '1' and now + 1000 * about or lease_ends(ARGV[2]))
+else
+  call('HSET', P .. THING, KIND == 'room' and 'grace' or 'machine', about)
+end
 if is_free == '1' then
   call('HSET', P .. THING, 'node', '', 'released', string.format('%d', now))
   call('SREM', P .. OF .. ARGV[2], ID)
-  write(LIFETIME, 'SADD', OF, ID)
+  if players then
+    keep_keys(players, lives)
+  elseif KIND == 'room' then
+    look_at(now + 1000 * about)
+  else
+    write(LIFETIME, 'SADD', OF, ID)
+  end
 end
 return 1

@@ -6,8 +6,11 @@ if not data or tonumber(ends) <= tonumber(ARGV[5]) then
   return ''
 end
 if ARGV[6] then
-  keep(hash, player, ARGV[6], ARGV[7])
-  call('SET', P .. 'key-of:' .. player, hash, 'PX', ARGV[7])
+  -- Who has a seat in a lasting room is kept for longer.
+  if tonumber(ARGV[6]) > tonumber(ends) then
+    keep(hash, player, ARGV[6], ARGV[7])
+    call('SET', P .. 'key-of:' .. player, hash, 'PX', ARGV[7])
+  end
   call('ZREM', P .. 'guests', player)
 end
 return data

@@ -2,11 +2,16 @@
 -- 'guests' likewise the ids of guests who have only said hello.
 
 -- Forget a player, by the hash of a key, who neither waits nor plays nor is in a party.
+-- Who has a seat in a lasting room plays.
 -- Returns whether that made room.
 local function forget(hash)
   local player = call('HGET', P .. 'player:' .. hash, 'id') or ''
   local of = '-of:' .. player
-  if call('EXISTS', P .. 'entry' .. of, P .. 'match' .. of, P .. 'party' .. of) > 0 then
+  local needed = { 'entry', 'match', 'party', 'games' }
+  for i, kind in ipairs(needed) do
+    needed[i] = P .. kind .. of
+  end
+  if call('EXISTS', unpack(needed)) > 0 then
     return false
   end
   call('DEL', P .. 'player:' .. hash)
