@@ -106,7 +106,10 @@ class SharedTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.root, self.clock = Path(self.mktemp()), Clock()
-        self.nodes, self.servers = MemoryNodeStore(self.clock.seconds), Things(self.clock.seconds)
+        self.nodes, self.servers = (
+            MemoryNodeStore(self.clock.seconds),
+            Things(self.clock.seconds),
+        )
         self.leases: dict[str, Lease] = {}
         self.over: set[str] = set()
         self.brought: list[tuple[str, Path]] = []

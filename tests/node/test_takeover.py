@@ -271,29 +271,10 @@ class TakeoverTests(SynchronousTestCase):
         self.clock.pump([0.5] * 20)
         self.assertEqual((self.running(), self.ends, self.lost), (2, [], []))
 
-    def test_released_rooms(self) -> None:
-        """
-        Rooms that nodes released before they stopped are looked after at each look,
-        though no node is dead.
-        """
-        asked: list[str] = []
-
-        async def end_rooms(node_id: str) -> int:
-            asked.append(node_id)
-            return 1
-
-        noted: Any = Noted()
-        noted.end_rooms = end_rooms
-        self.start(noted)
-        self.clock.pump([0.5] * 9)
-        self.assertEqual(asked, [], "one lease after the start")
-        self.clock.pump([0.5] * 4)
-        self.assertEqual(set(asked), {""})
-
     def test_mistakes(self) -> None:
         """
         A mistake while one node is cleared up after is logged, and keeps nobody from
-        the rest: other players, other nodes, rooms that were released.
+        the rest: other players, other nodes.
         """
         asked: list[str] = []
         seen: list[str] = []
@@ -320,7 +301,7 @@ class TakeoverTests(SynchronousTestCase):
         self.assertEqual(len(lines), 150)
         # A step of 100 entries each, with somebody who has no line.
         self.assertEqual(len(seen) - len(lines), 3)
-        self.assertEqual(set(asked), {"dead", "other", ""})
+        self.assertEqual(set(asked), {"dead", "other"})
         self.assertGreaterEqual(len(self.flushLoggedErrors(RuntimeError)), 2)
         (left,) = self.successResultOf(self.nodes.nodes(expired=True))
         self.assertEqual(left.node.node_id, "dead")

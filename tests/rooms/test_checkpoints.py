@@ -79,7 +79,7 @@ class Nodes:
         self.clock.advance(1_000_000.0)
         self.leases = MemoryNodeStore(self.clock.seconds)
         self.rooms = Things(self.clock.seconds)
-        self.players = MemoryPlayerStore(self.clock.seconds)
+        self.players = MemoryPlayerStore(self.clock.seconds, kept=self.rooms.known)
 
     def start(self, node_id: str, games: Any = (), **bounds: Any) -> Node:
         """Start a node."""
@@ -88,6 +88,10 @@ class Nodes:
     def wait(self, seconds: float) -> None:
         """Let time pass; nodes that live renew their leases."""
         self.clock.pump([0.05] * round(seconds / 0.05))
+
+    def skip(self, seconds: float) -> None:
+        """Let days pass at once."""
+        self.clock.advance(seconds)
 
 
 class Node(RoomsWorld):
@@ -105,7 +109,11 @@ class Node(RoomsWorld):
         self.number = 0
         self.is_alive = True
         store = MemoryOwnedStore(
-            nodes.leases, node_id, lambda: self.number, nodes.rooms
+            nodes.leases,
+            node_id,
+            lambda: self.number,
+            nodes.rooms,
+            players=nodes.players,
         )
         self.store = Late(store)
         LobbyWorld.__init__(

@@ -13,7 +13,11 @@ from vinom.rooms.seating import Member
 class TimetableTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.times = Timetable(
-            fill_seconds=5.0, close_seconds=30.0, grace=900.0, now=100.0
+            fill_seconds=5.0,
+            close_seconds=30.0,
+            grace=900.0,
+            now=100.0,
+            deserted_seconds=30.0,
         )
         self.ann = Member(0, "ann-id", "ann")
 

@@ -610,7 +610,6 @@ class RoomStoreContract(OwnedStoreContract):
         await second.claim("short")
         self.assertEqual(list(await second.left("n1", 10)), [])
 
-
     async def test_asleep(self) -> None:
         """
         A room that sleeps is looked after by one node when its deadline has come.

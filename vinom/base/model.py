@@ -755,9 +755,9 @@ class Claim:
     :ivar data: what was kept last; empty if there is nothing. Of a room that has ended:
         the reason.
     :ivar seconds: if it is owned: when its owner's lease ends at the earliest.
-    :ivar node_id: if it is owned: its owner.
-    :ivar age: how long ago *data* was kept, seconds on the store's clock; 0 unless it
-        is of a room that outlasts its connections, see `Lasting`.
+    :ivar node_id: if it is owned: its owner; if it is adopted: who had it before, empty
+        if it was released.
+    :ivar age: of a `Lasting` room: how old *data* is, seconds on the store's clock.
     """
 
     kind: Literal["adopted", "new", "gone", "over", "owned", "ended"]
@@ -765,7 +765,7 @@ class Claim:
     data: bytes = attrs.field(default=b"", repr=False)
     seconds: float = 0.0
     node_id: str = ""
-    age: float = 0.0
+    age: float | None = None
 
 
 @attrs.frozen
@@ -775,10 +775,12 @@ class Lasting:
 
     :ivar players: ids of those who have seats, sorted.
     :ivar opener: address of the player who opened it.
+    :ivar age: how old its checkpoint is, seconds.
     """
 
     players: tuple[str, ...]
     opener: str = ""
+    age: float = 0.0
 
 
 @attrs.frozen

@@ -120,6 +120,7 @@ from vinom.rooms.rooms import Rooms
 from vinom.rooms.round import RoomBounds, RoomContext
 from vinom.rooms.visits import Visits
 from vinom.store.memory.players import MemoryPlayerStore
+from vinom.store.memory.things import ROOMS_FILE
 
 if TYPE_CHECKING:
     from vinom.fleet.kubernetes.api import Cluster
@@ -398,7 +399,11 @@ def build_base(
     turns, direct = TurnEnd(reactor), DirectReads()
     node_id = b32encode(entropy(10)).decode().lower()
     if settings.store == "memory":
-        stores = memory_stores(node_id, clock.seconds, is_here)
+        rooms_file = None
+        if any(game.clock == "wall" for game in games.values()):
+            # twistd changes its folder.
+            rooms_file = settings.state_dir.absolute() / ROOMS_FILE
+        stores = memory_stores(node_id, clock.seconds, is_here, rooms_file)
     else:
         # Only a node that uses a Redis loads what speaks with one.
         from vinom.node.redis_stores import redis_stores
@@ -665,7 +670,12 @@ def build_rooms(base: Base, fleet: FleetParts, lobby: Lobby) -> Rooms:
         ),
         keeping=None
         if stores.checkpoints is None
-        else Keeping(stores.checkpoints, base.reactor, lambda: base.lease.is_current),
+        else Keeping(
+            stores.checkpoints,
+            base.reactor,
+            lambda: base.lease.is_current,
+            is_shared=settings.store != "memory",
+        ),
         visits=None if links is None else Visits(links, base.reactor),
     )
     lobby.matchmaker.rounds.running_rooms = rooms

@@ -132,12 +132,6 @@ class Takeover(Repeating):
             await self._try(self._survivor.adopt_left, "")
             for lease in expired:
                 await self._try(self._bury, lease)
-            if count := await self._survivor.end_rooms(""):
-                self._log.warn(
-                    "ended {count} rooms of nodes that were stopped: nobody came back "
-                    "to them",
-                    count=count,
-                )
         except StoreUnavailable:
             # The next look goes on: each step may be done twice.
             return
@@ -379,14 +373,14 @@ class StoreWatch:
         self._parts.requests.player_lost(player_id)
 
     async def end_rooms(self, node_id: str) -> int:
-        """End rooms to which nobody came back; of stopped nodes if the id is empty."""
+        """End rooms of a node to which nobody came back."""
         return await self._parts.rooms.ownership.end_orphans(node_id)
 
     async def adopt_left(self, node_id: str) -> None:
         """
         Go on with matches that this node can reach; not if it stops.
 
-        :param node_id: of the node that has left them; empty as in `end_rooms`.
+        :param node_id: of the node that has left them; empty for stopping nodes.
         """
         if self._is_serving():
             await self._parts.adoption.adopt_left(node_id)

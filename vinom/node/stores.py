@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -21,8 +23,9 @@ from vinom.store.interfaces import (
     IRatingStore,
 )
 from vinom.store.memory.lobby import MemoryLobbyStore
-from vinom.store.memory.nodes import MemoryNodeStore
+from vinom.store.memory.nodes import MemoryNodeStore, MemoryOwnedStore
 from vinom.store.memory.players import MemoryPlayerStore, MemoryRatingStore
+from vinom.store.memory.things import Things
 
 if TYPE_CHECKING:
     from vinom.store.redis.client import RedisClient
@@ -40,7 +43,8 @@ class Stores:
     :ivar node_id: of this run of the node.
     :ivar lobby: where players are.
     :ivar online: which node has a player's line; ``None`` with memory.
-    :ivar checkpoints: rooms that outlive their nodes; ``None`` with memory.
+    :ivar checkpoints: rooms that outlive their nodes; with memory only those of games
+        whose clock is the wall's, and ``None`` without such games.
     :ivar servers: those of a machine that outlive their nodes; ``None`` with memory.
     :ivar matches: matches that outlive their machines; ``None`` with memory.
     :ivar client: the connection to Redis; ``None`` with memory.
@@ -98,7 +102,10 @@ class Stores:
 
 
 def memory_stores(
-    node_id: str, now: Callable[[], float], is_here: Callable[[str], bool]
+    node_id: str,
+    now: Callable[[], float],
+    is_here: Callable[[str], bool],
+    rooms_file: Path | None = None,
 ) -> Stores:
     """
     Make the stores of a node that shares nothing.
@@ -106,14 +113,25 @@ def memory_stores(
     :param node_id: of this run of the node.
     :param now: the time, seconds since the Unix epoch.
     :param is_here: by a player's id: has it a line or a place in a room of this node?
+    :param rooms_file: keeps rooms of games whose clock is the wall's, and the keys of
+        their players; ``None`` without such games.
     """
     lobby = MemoryLobbyStore(now)
 
     def is_needed(player_id: str) -> bool:
         return is_here(player_id) or lobby.state.has(player_id)
 
-    players = MemoryPlayerStore(now, is_needed=is_needed)
+    things = None if rooms_file is None else Things(now, rooms_file)
+    players = MemoryPlayerStore(
+        now,
+        is_needed=is_needed,
+        kept=lambda key_hash: None if things is None else things.known(key_hash),
+    )
     lobby.state.settle = players.settle
     nodes = MemoryNodeStore(time.monotonic)
     ratings = MemoryRatingStore(now)
-    return Stores(node_id, lobby, players, nodes, ratings)
+    rooms = None
+    if things is not None:
+        lease = partial(nodes.number_of, node_id)
+        rooms = MemoryOwnedStore(nodes, node_id, lease, things, players=players)
+    return Stores(node_id, lobby, players, nodes, ratings, checkpoints=rooms)

@@ -9,6 +9,7 @@ from base64 import urlsafe_b64encode
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
 from hashlib import sha256
+from math import inf
 
 from twisted.logger import Logger
 
@@ -214,7 +215,8 @@ def keep(room: NodeRoom, keeping: Keeping, codec: StateCodec, fence: int) -> Non
         room.room_id,
         fence,
         room.game.durability != "behind",
-        round.grace,
+        round.grace_left,
+        room.lasting,
         lambda: write_checkpoint(_checkpoint(room, codec)),
         lambda: _stamp(room),
         round.released,
@@ -291,8 +293,9 @@ def restore(
     now, seating = room.context.seconds(), room.seating
     seats = seating.seats
     seats += [None] * len(() if host is None else host.room.plan.seats)
+    away_since = inf if room.is_lasting and host is not None else now
     for one in kept.members:
-        member = Member.from_kept(one, now)
+        member = Member.from_kept(one, away_since)
         seating.members.append(member)
         seats += [None] * (one.seat + 1 - len(seats))
         seats[one.seat] = member

@@ -12,6 +12,7 @@ from vinom.base.limits.addresses import AddressCounts
 from vinom.base.messages.rooms import ListRooms, RoomClosed, RoomList, RoomPeek
 from vinom.errors import Code, Refused
 from vinom.lobby.conversation.conversation import Conversation, Membership
+from vinom.play.hosting.keeping import Keeping
 from vinom.rooms.checkpoint import ResumeSecrets
 from vinom.rooms.lists import MatchList, RoomIndex
 from vinom.rooms.matches import MatchRooms, match_members
@@ -41,21 +42,24 @@ class RoomDirectory:
     """
 
     def __init__(
-        self, context: RoomContext, matches: MatchRooms | None, is_shared: bool
+        self, context: RoomContext, matches: MatchRooms | None, keeping: Keeping | None
     ) -> None:
         """
         Begin without rooms.
 
         :param context: what rooms share.
         :param matches: makes rooms that show matches.
-        :param is_shared: do other nodes find rooms by what a store has of them?
+        :param keeping: has other nodes find rooms, or the next player.
         """
         bounds, clock = context.bounds, context.clock
-        self._most, self._matches, self._is_shared = bounds.most, matches, is_shared
+        self._most, self._matches = bounds.most, matches
+        self._is_shared = keeping is not None and keeping.is_shared
         self.rooms: dict[str, NodeRoom] = {}
         self.index = RoomIndex(clock)
         self.match_list = MatchList(clock, self._listed_matches)
-        self.secrets = ResumeSecrets(context.entropy, clock.seconds, is_shared)
+        self.secrets = ResumeSecrets(
+            context.entropy, clock.seconds, keeping is not None
+        )
         self.opened = AddressCounts(bounds.per_address)
         self.places = AddressCounts(bounds.places)
         self.endings: OrderedDict[str, str] = OrderedDict()

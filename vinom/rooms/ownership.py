@@ -10,8 +10,9 @@ from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from vinom.base.limits.logged import in_background
 from vinom.base.messages.rooms import RoomFacts
-from vinom.base.model import Claim, MatchPlan, Player, SeatPlan
+from vinom.base.model import Claim, Lasting, MatchPlan, Player, SeatPlan
 from vinom.errors import Code, Refused, StoreUnavailable, Unreadable
 from vinom.fleet.relay.room import Host, RelayedRoom, RelayFleet
 from vinom.game import Game
@@ -41,6 +42,8 @@ NOT_KEPT = b"-"
 _STORE_PAUSE = 0.001
 #: How often the store is reminded of all rooms, seconds.
 _ANNOUNCED_SECONDS = 6 * 3600.0
+#: How often it is looked for rooms in which something is due, seconds.
+_LOOK_SECONDS = 0.5
 
 _log = Logger()
 
@@ -210,7 +213,8 @@ class RoomOwnership:
         self._fences: dict[str, int] = {}
         self._announced: dict[str, int] = {}
         self._announcing = LoopingCall(self.store_again)
-        self._announcing.clock = context.clock
+        self._looking = LoopingCall(self._look_after)
+        self._announcing.clock = self._looking.clock = context.clock
         self._not_before = -inf
         self._is_store_away = False
 
@@ -218,11 +222,13 @@ class RoomOwnership:
         """Remind the store of all rooms from now on."""
         if self._keeping is not None:
             self._announcing.start(_ANNOUNCED_SECONDS, now=False)
+            self._looking.start(_LOOK_SECONDS, now=False)
 
     def stop(self) -> None:
         """Leave rooms that are kept to the next node; close the others, and say why."""
-        if self._announcing.running:
-            self._announcing.stop()
+        for loop in (self._announcing, self._looking):
+            if loop.running:
+                loop.stop()
         for room in tuple(self._directory.rooms.values()):
             keeper = room.round.keeper
             if keeper is not None and not keeper.is_over:
@@ -246,7 +252,7 @@ class RoomOwnership:
         keeping, codec = self._keeping, self._codec_of(terms.game)
         if keeping is not None and codec is not None:
             keep(room, keeping, codec, fence)
-        elif keeping is not None:
+        elif keeping is not None and keeping.is_shared:
             self._announced[room.room_id] = fence
             room.when_closed.append(self._withdraw)
             self._announce(keeping, room.room_id)
@@ -256,7 +262,7 @@ class RoomOwnership:
         """Find what writes the states of a game; ``None`` if its rooms are not kept."""
         if self._keeping is None or game.name in self._fleets:
             return None
-        return self._keeping.codecs.of(game)
+        return self._keeping.codec_of(game)
 
     # Rooms that other nodes find here, and that die with this one.
 
@@ -408,30 +414,66 @@ class RoomOwnership:
         if fence is not None and room_id not in self._directory.rooms:
             self._forget(room_id, fence)
 
+    def _look_after(self) -> Deferred[None]:
+        return in_background(_log, self._look_after_all(), "cannot look after rooms")
+
+    async def _look_after_all(self) -> None:
+        """Wake rooms in which something is due; end those that nobody came back to."""
+        if self._context.seconds() < self._not_before:
+            return
+        count, are_more = 0, True
+        try:
+            while are_more and not self._directory.is_full:
+                ended, are_more = await self._end_some("")
+                count += ended
+        except StoreUnavailable:
+            # The next look goes on.
+            pass
+        if count:
+            _log.warn(
+                "ended {count} rooms of nodes that were stopped: nobody came back to "
+                "them",
+                count=count,
+            )
+
     async def end_orphans(self, node_id: str) -> int:
         """
         End rooms of a node that is gone, whose players did not come back in time.
 
-        :param node_id: of that node; empty for rooms that nodes have released.
         :returns: how many.
         """
+        ended, _ = await self._end_some(node_id)
+        return ended
+
+    async def _end_some(self, node_id: str) -> tuple[int, bool]:
+        """
+        End some rooms, or wake those that last.
+
+        :returns: how many have ended that do not last, and whether there may be more.
+        """
         if self._keeping is None or self.is_draining or not self.takes_others:
-            return 0
+            return 0, False
+        if not self._keeping.is_current():
+            return 0, False
         store, ended = self._keeping.store, 0
-        for found in await store.left(node_id, _AT_ONCE):
+        listed = await store.left(node_id, _AT_ONCE)
+        for found in listed:
             room_id = found.decode()
             claim = await store.claim(room_id, False)
             if claim.kind == "adopted" and room_id not in self._directory.rooms:
-                ended += 1
+                ended += claim.age is None
                 try:
-                    self._adopt(room_id, claim, is_orphan=True).close("abandoned")
+                    room = self._adopt(room_id, claim, is_orphan=claim.age is None)
+                    is_over = room.round.played is None and not claim.node_id
+                    if is_over or not room.is_lasting:
+                        room.close("abandoned")
                 except Refused:
-                    # It is lost, and that was logged.
+                    # It is lost, and that was logged; or another node can have it.
                     continue
                 except Exception:
                     # The others must not wait for it.
                     _log.failure("room {room_id} failed at its end", room_id=room_id)
-        return ended
+        return ended, len(listed) == _AT_ONCE
 
     def _adopt(self, room_id: str, claim: Claim, is_orphan: bool = False) -> NodeRoom:
         """
@@ -455,12 +497,21 @@ class RoomOwnership:
                     is_readable_elsewhere=True,
                 )
             play = kept.play
-            resumed = None if play is None else resume_from(play, game, codec)
+            age = claim.age or 0.0
+            resumed = None if play is None else resume_from(play, game, codec, age)
         except Unreadable as error:
             if error.is_readable_elsewhere and not is_orphan:
                 # Nodes of several versions, or with other games: one of them can.
+                lasting = None
+                if kept is not None and claim.age is not None:
+                    seated = sorted(one.player_id for one in kept.members)
+                    lasting = Lasting(tuple(seated), kept.opener, claim.age)
                 left = self._keeping.store.release(
-                    room_id, claim.fence, claim.data, self._context.bounds.grace_seconds
+                    room_id,
+                    claim.fence,
+                    claim.data,
+                    self._context.bounds.grace_seconds,
+                    lasting,
                 )
                 left.addErrback(lambda failure: failure.trap(StoreUnavailable))
                 raise room_busy(
@@ -478,7 +529,8 @@ class RoomOwnership:
             _log.failure("room {room_id} is lost: it cannot go on", room_id=room_id)
             why = "its node is gone, and going on with it failed"
             raise self._lost_room(room_id, claim, kept, why) from error
-        _log.info(
+        say = _log.debug if claim.age is not None else _log.info
+        say(
             "room {room_id} goes on here, from version {version} of {game}",
             room_id=room_id,
             version=room.broadcast.version,

@@ -92,8 +92,8 @@ class Rooms(Service):
         """
         self._context, self._games, self._matches = context, games, matches
         self._bounds, self._visits = context.bounds, visits
-        self._is_shared = keeping is not None
-        self.directory = RoomDirectory(context, matches, self._is_shared)
+        self._keeping = keeping
+        self.directory = RoomDirectory(context, matches, keeping)
         self.ownership = RoomOwnership(
             context, self.directory, games, fleets or {}, keeping
         )
@@ -138,7 +138,7 @@ class Rooms(Service):
         :returns: the answer, or one that comes later; ``None`` if there is none.
         :raises Refused: it cannot be.
         """
-        if self._is_shared:
+        if self._keeping is not None:
             visited = _visited(conversation, request)
             if visited is not None:
                 room_id = visited.room_id
@@ -395,6 +395,9 @@ class Rooms(Service):
                 return ""
             room_id = request.room_id or ""
             if is_match_id(room_id) and self._has_match(room_id):
+                return ""
+            game, keeping = self._games[request.game], self._keeping
+            if not (keeping is None or keeping.is_shared or keeping.codec_of(game)):
                 return ""
         elif isinstance(request, PeekRoom):
             room_id = request.room_id

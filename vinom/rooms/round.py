@@ -33,6 +33,12 @@ from vinom.play.hosting.recordings import Recordings
 from vinom.rooms.broadcast import Broadcast
 from vinom.rooms.seating import BotSeat, Member, Seating
 
+#: How long a room that lasts stays awake when nobody is connected any more, seconds: a
+#: page that is loaded again takes as long.
+_AWAKE_SECONDS = 1.0
+#: It is looked after at least as often, seconds.
+_LONGEST_SLEEP = 366 * 86400.0
+
 
 class Timetable:
     """
@@ -42,10 +48,17 @@ class Timetable:
 
     :ivar due: when something is due next; infinite if nothing is.
     :ivar is_deserted: nobody is connected, and play has not begun.
+    :ivar sleep_at: when the room is put to sleep; infinite if somebody is connected, or
+        it does not last.
     """
 
     def __init__(
-        self, fill_seconds: float, close_seconds: float, grace: float, now: float
+        self,
+        fill_seconds: float,
+        close_seconds: float,
+        grace: float,
+        now: float,
+        deserted_seconds: float,
     ) -> None:
         """
         Begin with an empty room.
@@ -55,7 +68,10 @@ class Timetable:
         :param close_seconds: how long it stays after the last person left.
         :param grace: how long a player whose connection was lost may come back.
         :param now: the time.
+        :param deserted_seconds: how long it stays, before play, while nobody is
+            connected.
         """
+        self.sleep_at, self._deserted_seconds = inf, deserted_seconds
         self._fill_seconds, self._close_seconds = fill_seconds, close_seconds
         self._grace = grace
         self._fill_at = self.due = inf
@@ -95,6 +111,10 @@ class Timetable:
         self.is_deserted, self._deserted_since = is_deserted, now
         return True
 
+    def note_unattended(self, may_sleep: bool, now: float) -> None:
+        """Note whether nobody is connected to a room that lasts."""
+        self.sleep_at = min(self.sleep_at, now + _AWAKE_SECONDS) if may_sleep else inf
+
     def plan(
         self,
         members: Sequence[Member],
@@ -116,7 +136,7 @@ class Timetable:
         elif not members:
             due = min(due, self._empty_since + self._close_seconds)
         if self.is_deserted:
-            due = min(due, self._deserted_since + self._close_seconds)
+            due = min(due, self._deserted_since + self._deserted_seconds)
         if may_start:
             due = min(due, max(self._fill_at, 0.0))
         self.due = due
@@ -129,10 +149,10 @@ class Timetable:
 
     def must_close(self, now: float) -> bool:
         """Was nobody here for as long as an empty room stays?"""
-        since = self._empty_since
+        closes = self._empty_since + self._close_seconds
         if self.is_deserted:
-            since = min(since, self._deserted_since)
-        return now >= since + self._close_seconds
+            closes = min(closes, self._deserted_since + self._deserted_seconds)
+        return now >= closes
 
     def expired(self, members: Sequence[Member], now: float) -> list[Member]:
         """List the members whose places are not kept any longer."""
@@ -283,6 +303,13 @@ class RoundRoom(Protocol):
 
     is_own: bool
 
+    @property
+    def is_lasting(self) -> bool:
+        """Does it sleep while nobody is connected?"""
+
+    def move(self) -> bool:
+        """Hand it to the next node that looks after it; ``False`` if it stays."""
+
     def lay(self, plan: MatchPlan, now: float) -> Host:
         """
         Have a game played.
@@ -346,8 +373,13 @@ class Round:
         )
         bounds, grace = context.bounds, terms.game.grace_seconds
         self.grace = bounds.grace_seconds if grace is None else grace
+        self._lasts = terms.game.clock == "wall"
         self.timetable = Timetable(
-            bounds.fill_seconds, bounds.close_seconds, self.grace, context.seconds()
+            bounds.fill_seconds,
+            bounds.close_seconds,
+            self.grace,
+            context.seconds(),
+            self.grace if self._lasts else bounds.close_seconds,
         )
         self._shows_each = self._is_start_announced = self._is_awake = False
         # What players did while a checkpoint was on its way.
@@ -484,10 +516,23 @@ class Round:
         if self.keeper is not None and self.keeper.is_holding:
             # `released` sets the alarm again.
             return None
-        at, played = self.timetable.due, self.played
-        if played is not None:
-            at = min(at, played.room.time.alarm_at)
+        at = min(self._due(), self.timetable.sleep_at)
         return None if at == inf else at
+
+    def _due(self) -> float:
+        """When something is due that does not depend on this node."""
+        at, played = self.timetable.due, self.played
+        return at if played is None else min(at, played.room.time.alarm_at)
+
+    def grace_left(self) -> float:
+        """For how long another node need not look after the room, seconds."""
+        if not self._lasts:
+            return self.grace
+        now = self._seconds()
+        if isinstance(self.played, RoomHost):
+            # While it is frozen nothing is due; and it will not be thawed here.
+            self.played.room.thaw(now)
+        return min(max(0.0, self._due() - now), _LONGEST_SLEEP)
 
     def run_due(self) -> None:
         """Do what is due."""
@@ -503,6 +548,15 @@ class Round:
         if self.played is not None:
             self.played.run_clock(now)
         self.flush()
+        if now >= self.timetable.sleep_at and not self.is_closed:
+            self._sleep()
+
+    def _sleep(self) -> None:
+        """Put the room to sleep, unless it has something to keep first."""
+        keeper = self.keeper
+        if keeper is not None and not keeper.is_holding:
+            self.timetable.sleep_at = inf
+            self._room.move()
 
     def find_deadlines(self) -> None:
         """Somebody came or went: find what is due, but for the game."""
@@ -511,6 +565,9 @@ class Round:
         is_deserted = self._room.is_own and gathers and not connected
         if self.timetable.note_deserted(is_deserted, self._seconds()):
             self._room.changed()
+        has_seats = any(one.seat is not None for one in seating.members)
+        may_sleep = self._room.is_lasting and not connected and has_seats
+        self.timetable.note_unattended(may_sleep, self._seconds())
         may_start = gathers and seating.taken() >= self._terms.game.seats[0]
         self.timetable.plan(
             seating.members, connected, may_start, seating.expected_until()
@@ -580,6 +637,9 @@ class Round:
             self._room.close("crashed")
             return
         self.play(played)
+        if self._room.is_lasting:
+            for one in seating.members:
+                one.lost_at = inf
         room = played.room
         for seat, who in enumerate(seating.seats):
             if isinstance(who, BotSeat):
@@ -703,6 +763,8 @@ class Round:
             seat = member.seat
             if seat is not None:
                 member.acted, member.applied = played.acted[seat], played.applied[seat]
+                if self._room.is_lasting and member.conversation is None:
+                    member.lost_at = self._seconds()
         self.broadcast.unfollow()
         self.played = None
         self._seating.former.clear()

@@ -155,7 +155,7 @@ class Member(Sitter):
 
     @classmethod
     def from_kept(cls, kept: KeptMember, now: float) -> Member:
-        """Make a member of a checkpoint; it is away since *now*."""
+        """Make a member of a checkpoint; it is away since *now*, or may be."""
         return cls(**structs.asdict(kept), lost_at=now)
 
     def send(self, push: Push) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable
-from typing import Final
+from typing import Any, Final
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -12,9 +12,12 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from vinom.base.model import Lasting
 from vinom.base.reactor.alarm import Timer
 from vinom.errors import Misconfigured, StoreUnavailable
+from vinom.game import Game
 from vinom.play.hosting.checkpoints import Codecs
+from vinom.play.states import StateCodec
 from vinom.store.interfaces import IOwnedStore
 
 _log = Logger()
@@ -37,6 +40,8 @@ class Keeping:
     :ivar clock: for delays.
     :ivar codecs: of the games' states.
     :ivar is_current: does the lease of this node last?
+    :ivar is_shared: have other nodes the store, too? If not, only rooms whose clock is
+        the wall's are kept.
     :ivar outcomes: how many checkpoints there were, by what became of them.
     :ivar paused: how many rooms wait for the store, or for a lease.
     """
@@ -46,15 +51,22 @@ class Keeping:
         store: IOwnedStore,
         clock: IReactorTime,
         is_current: Callable[[], bool],
+        is_shared: bool = True,
     ) -> None:
         """See the attributes."""
         self.store, self.clock, self.is_current = store, clock, is_current
+        self.is_shared = is_shared
         self.outcomes: Counter[str] = Counter(dict.fromkeys(_OUTCOMES, 0))
         self.paused = 0
         self.codecs = Codecs()
         # Fences and endings of rooms that have closed, which the store may still have.
         self._closed: dict[str, tuple[int, str]] = {}
         self._removing = Timer(self.clock)
+
+    def codec_of(self, game: Game[Any, Any]) -> StateCodec | None:
+        """Find what writes the states of a game; ``None`` if its rooms are not kept."""
+        is_kept = self.is_shared or game.clock == "wall"
+        return self.codecs.of(game) if is_kept else None
 
     @property
     def unremoved(self) -> int:
@@ -121,7 +133,9 @@ class RoomKeeper:
     :ivar room_id: of the room.
     :ivar fence: number of this node's ownership of it.
     :ivar is_ahead: is nothing shown before it is stored?
-    :ivar grace: how long the room waits for its players if this node dies, seconds.
+    :ivar grace: finds how long the room waits for its players if this node dies, or
+        until something is due in it while it sleeps, seconds.
+    :ivar lasting: finds who has a seat, if it sleeps while nobody is connected.
     :ivar make: makes a checkpoint; raises `Misconfigured` if the state has no bytes.
     :ivar stamp: differs when a checkpoint would differ.
     :ivar released: is called when what waited may be shown.
@@ -136,7 +150,8 @@ class RoomKeeper:
     room_id: str
     fence: int
     is_ahead: bool
-    grace: float
+    _grace: Callable[[], float]
+    _lasting: Callable[[], Lasting | None]
     _make: Callable[[], bytes]
     _stamp: Callable[[], Hashable]
     _released: Callable[[], None]
@@ -248,18 +263,20 @@ class RoomKeeper:
             return False
         if not self.is_leaving:
             try:
-                data = self._make()
+                self._make()
             except Misconfigured as error:
                 self._not_kept(error)
                 return False
             self.is_leaving = self.is_holding = True
             self._next.cancel()
-            self._release(data)
+            self._release()
         return True
 
-    def _release(self, data: bytes) -> None:
-        asked = self.keeping.store.release(self.room_id, self.fence, data, self.grace)
-        asked.addCallbacks(self._given_up, lambda why: self._not_given_up(why, data))
+    def _release(self) -> None:
+        asked = self.keeping.store.release(
+            self.room_id, self.fence, self._make(), self._grace(), self._lasting()
+        )
+        asked.addCallbacks(self._given_up, self._not_given_up)
         asked.addErrback(
             lambda failure: _log.failure("cannot give up a room", failure=failure)
         )
@@ -271,11 +288,11 @@ class RoomKeeper:
             self.stop(forget=False)
             self._lost()
 
-    def _not_given_up(self, failure: Failure, data: bytes) -> None:
+    def _not_given_up(self, failure: Failure) -> None:
         failure.trap(StoreUnavailable)
         self.keeping.outcomes["failed"] += 1
         if not self.is_over:
-            self._next.start(_RETRY, self._release, data)
+            self._next.start(_RETRY, self._release)
 
     def _ring(self) -> None:
         if not self.is_over:
@@ -291,7 +308,12 @@ class RoomKeeper:
             return
         self._asked = True
         asked = self.keeping.store.put(
-            self.room_id, self.fence, data, self.grace, self.is_ahead
+            self.room_id,
+            self.fence,
+            data,
+            self._grace(),
+            self.is_ahead,
+            self._lasting(),
         )
         asked.addCallbacks(lambda is_ours: self._answered(stamp, is_ours), self._failed)
         asked.addErrback(

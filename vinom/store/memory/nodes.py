@@ -58,7 +58,7 @@ class MemoryNodeStore:
         return succeed(True)
 
     def leave(self, node_id: str, lease: int) -> Deferred[bool]:
-        if self._number_of(node_id) != lease:
+        if self.number_of(node_id) != lease:
             return succeed(False)
         del self._leases[node_id]
         return succeed(True)
@@ -71,7 +71,7 @@ class MemoryNodeStore:
     def is_current(self, node_id: str, lease: int) -> bool:
         """Does this lease last?"""
         return (
-            self._number_of(node_id) == lease and self.now() < self._leases[node_id][1]
+            self.number_of(node_id) == lease and self.now() < self._leases[node_id][1]
         )
 
     def left(self, node_id: str) -> float:
@@ -79,7 +79,8 @@ class MemoryNodeStore:
         found = self._leases.get(node_id)
         return -inf if found is None else found[1] - self.now()
 
-    def _number_of(self, node_id: str) -> int:
+    def number_of(self, node_id: str) -> int:
+        """Find the number of a node's lease; 0 if it has none."""
         found = self._leases.get(node_id)
         return 0 if found is None else found[0].number
 
@@ -169,7 +170,8 @@ class MemoryOwnedStore:
             if self.players is not None:
                 found = map(self.players.known, lasting.players)
                 known = [one for one in found if one is not None]
-        self.things.put(thing_id, replace(kept, at=now), look_at, known)
+        age = 0.0 if lasting is None else lasting.age
+        self.things.put(thing_id, replace(kept, at=now - age), look_at, known)
 
     @_answers
     def claim(
@@ -178,6 +180,7 @@ class MemoryOwnedStore:
         self._check_lease()
         things = self.things
         kept = things.get(thing_id)
+        before = "" if kept is None else kept.node_id
         if kept is not None and kept.ending and not (reserve and again):
             return Claim("ended", data=kept.ending.encode())
         if kept is None or not (kept.node_id or kept.data):
@@ -196,9 +199,9 @@ class MemoryOwnedStore:
                 look_at = things.now() + self.nodes.left(self.node_id)
             things.put(thing_id, kept, look_at)
         # If it was this node's, the answer to an earlier call was lost.
-        age = 0.0 if kept.players is None else max(0.0, things.now() - kept.at)
+        age = None if kept.players is None else max(0.0, things.now() - kept.at)
         kind = "adopted" if kept.data else "new"
-        return Claim(kind, kept.fence, kept.data, age=age)  # type: ignore[arg-type]  # one of them
+        return Claim(kind, kept.fence, kept.data, 0.0, before, age)  # type: ignore[arg-type]  # one of them
 
     @_answers
     def remove(self, thing_id: str, fence: int, ending: str = "") -> bool:

@@ -1,4 +1,4 @@
-"""What nodes own, for the memory store: in a file of SQLite, so that rooms can sleep."""
+"""What nodes own, in memory or in a file of SQLite, where rooms sleep."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vinom.base.model import Player
 from vinom.errors import StoreUnavailable
 
 #: Name of the file in the state directory.
-FILE = "rooms.sqlite"
+ROOMS_FILE = "rooms.sqlite"
 
 _SCHEMA = """
 PRAGMA journal_mode = WAL;

@@ -121,13 +121,16 @@ class RedisOwnedStore:
         is_ahead: bool = False,
         lasting: Lasting | None = None,
     ) -> Deferred[bool]:
-        args = (str(fence), data, self._about(grace), "0", *_lasting(lasting))
-        step = (_OWNED_STEPS["put"], thing_id, self.kind, *args)
+        about, step = self._about(grace), _OWNED_STEPS["put"]
+        args: tuple[str | bytes, ...] = (thing_id, self.kind, str(fence), data, about)
+        args = (*args, "0", *_lasting(lasting))
         replicated = self.replicated
         if not is_ahead or replicated is None or not replicated.is_needed:
-            return self.client.run(*step).addCallback(bool)
+            return self.client.run(step, *args).addCallback(bool)
         self._ahead[thing_id] += 1
-        return replicated.run(*step).addBoth(self._put, thing_id).addCallback(bool)
+        return (
+            replicated.run(step, *args).addBoth(self._put, thing_id).addCallback(bool)
+        )
 
     def _put(self, found: Any, thing_id: str) -> Any:
         self._ahead[thing_id] -= 1
@@ -154,8 +157,9 @@ class RedisOwnedStore:
         grace: float = 0.0,
         lasting: Lasting | None = None,
     ) -> Deferred[bool]:
-        args = (str(fence), data, self._about(grace), "1", *_lasting(lasting))
-        asked = self._after_put(thing_id, _OWNED_STEPS["put"], *args)
+        about, step = self._about(grace), _OWNED_STEPS["put"]
+        last = "1", *_lasting(lasting)
+        asked = self._after_put(thing_id, step, str(fence), data, about, *last)
         return asked.addCallback(bool)
 
     def claim(
@@ -169,7 +173,7 @@ class RedisOwnedStore:
                 data,
                 int(left) / 1000,
                 node_id.decode(),
-                int(age) / 1000,
+                int(age) / 1000 if age else None,
             )
 
         wish = "0" if not reserve else "2" if again else "1"
@@ -202,4 +206,5 @@ def _lasting(lasting: Lasting | None) -> tuple[str, ...]:
     """Write the last arguments of the step that keeps a room."""
     if lasting is None:
         return ()
-    return " ".join(lasting.players), network_of(lasting.opener)
+    age = str(round(1000 * lasting.age))
+    return " ".join(lasting.players), network_of(lasting.opener), age

@@ -1,7 +1,7 @@
 -- ARGV: id, kind, fence, data, a room's grace in ms or a game server's machine, and 1 if any node
 -- may take it over from now on. A game server may be offered again. Of a lasting room also who
--- has seats, and the address of who opened it.
-local fence, data, about, is_free, players, opener = unpack(ARGV, 6, 11)
+-- has seats, the address of who opened it, and how old the data is in ms.
+local fence, data, about, is_free, players, opener, age = unpack(ARGV, 6, 12)
 local node, its, before = unpack(call('HMGET', P .. THING, 'node', 'fence', 'players'))
 local is_own = node == ARGV[2] or is_free == '1' and is_offered(node)
 if node and not (is_own and its == fence) then
@@ -15,16 +15,18 @@ if players then
     call('HSET', P .. THING, 'opener', opener)
     count_opened(opener, 1)
   end
-  call('HSET', P .. THING, 'players', players, 'released', string.format('%d', now))
+  call('HSET', P .. THING, 'players', players)
 end
 take(lives, node, fence, 'data', data)
+local kept_at = string.format('%d', now - 1000 * (age or 0))
 if players then
+  call('HSET', P .. THING, 'released', kept_at)
   look_at(is_free == '1' and now + 1000 * about or lease_ends(ARGV[2]))
 else
   call('HSET', P .. THING, KIND == 'room' and 'grace' or 'machine', about)
 end
 if is_free == '1' then
-  call('HSET', P .. THING, 'node', '', 'released', string.format('%d', now))
+  call('HSET', P .. THING, 'node', '', 'released', kept_at)
   call('SREM', P .. OF .. ARGV[2], ID)
   if players then
     keep_keys(players, lives)

@@ -1,0 +1,202 @@
+"""Rooms of games that last for days: they sleep while nobody is connected."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec.structs import replace
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.rooms.test_checkpoints import SECONDS, Node, Nodes, view
+from tests.support.live_rooms import Heard, Pair, PlayerLine
+from vinom.game import Step
+
+DAY = 86400.0
+
+
+class Letters(Pair):
+    """Two who write to each other, and have three days for each word."""
+
+    name = "letters"
+    clock = "wall"
+    time_limit = 30 * DAY
+    grace_seconds = 3600.0
+    linger = DAY
+
+    def act(self, s: Heard, seat: int, action: Any, now: float) -> Heard | Step[Heard]:
+        done = super().act(s, seat, action, now)
+        said = done.state if isinstance(done, Step) else done
+        return replace(said, due=now + 3 * DAY)
+
+    def advance(self, s: Heard, now: float) -> Heard:
+        return replace(s, last=f"late at {now:.0f}", due=None, over=1)
+
+    def turns(self, s: Heard) -> tuple[int, ...]:
+        return () if s.over else (s.said % 2,)
+
+
+class SleepTests(SynchronousTestCase):
+    """Ann and Bob play by letters, on nodes that share a store."""
+
+    def setUp(self) -> None:
+        self.nodes = Nodes()
+        self.first = self.nodes.start("n1", [Letters])
+        self.second = self.nodes.start("n2", [Letters])
+        for node in (self.first, self.second):
+            node.rooms.startService()
+            self.addCleanup(node.rooms.stopService)
+        self.ann, self.ann_key = self.join(self.first, "ann")
+        self.bob, self.bob_key = self.join(self.first, "bob")
+        self.assertEqual(self.awake(), 1)
+
+    def join(self, node: Node, name: str) -> tuple[PlayerLine, str]:
+        line, welcome = node.hello(name)
+        self.enter(node, line)
+        return line, welcome["player_key"]
+
+    def enter(self, node: Node, line: PlayerLine, **more: Any) -> list[Any]:
+        said = line.ask("join_room", game="letters", room_id="r1", **more)
+        self.assertEqual(said[0]["type"], "join_room_result", said)
+        node.turn()
+        return said + line.heard()
+
+    def back(self, node: Node, key: str) -> tuple[PlayerLine, list[Any]]:
+        """Come back by the player key alone."""
+        line, _ = node.back(key)
+        return line, self.enter(node, line)
+
+    def awake(self) -> int:
+        """Count the rooms that are in a node's memory."""
+        return sum(
+            len(node.rooms.directory.rooms) for node in (self.first, self.second)
+        )
+
+    def leave(self, *lines: PlayerLine) -> None:
+        """Close connections, and wait until the room sleeps."""
+        for line in lines:
+            line.hang_up()
+        self.nodes.wait(2.0)
+        self.assertEqual(self.awake(), 0)
+
+    def test_sleeps_and_wakes_for_a_player(self) -> None:
+        """
+        When both have gone no node has the room; a day later Ann plays on at another
+        node, with her key alone, where the game is as it was.
+        """
+        self.ann.do(1, word="one")
+        self.first.turn()
+        self.leave(self.ann, self.bob)
+        self.assertEqual(len(self.first.rooms.directory.places), 0)
+        self.nodes.skip(DAY)
+        ann, said = self.back(self.second, self.ann_key)
+        self.assertEqual((self.awake(), said[0]["data"]["seat"]), (1, 0))
+        self.assertEqual(view(said)["last"], "one")
+        states = [one for one in said if one["type"] == "game_state"]
+        self.assertEqual(round(states[-1]["data"]["time"] / DAY, 3), 1.0)
+        ann.do(2, word="two")
+        self.second.turn()
+        _, said = self.back(self.second, self.bob_key)
+        self.assertEqual(view(said)["last"], "two")
+
+    def test_deadline(self) -> None:
+        """
+        The deadline of a room that sleeps comes on time, though nobody is connected;
+        after that it sleeps again, and who comes back is shown how it ended.
+        """
+        self.ann.do(1, word="one")
+        self.first.turn()
+        self.leave(self.ann, self.bob)
+        self.nodes.skip(3 * DAY - 10.0)
+        self.nodes.wait(2.0)
+        self.assertEqual(self.awake(), 0)
+        self.nodes.wait(12.0)
+        self.assertEqual(self.awake(), 0)
+        _, said = self.back(self.second, self.bob_key)
+        self.assertEqual(view(said)["last"], f"late at {3 * DAY:.0f}")
+        self.assertEqual(said[0]["data"]["state"], "over")
+
+    def test_deadline_while_all_are_down(self) -> None:
+        """
+        A deadline that came while no node ran is handled as of its own time.
+        """
+        self.ann.do(1, word="one")
+        self.first.turn()
+        self.leave(self.ann, self.bob)
+        self.first.die()
+        self.second.die()
+        self.nodes.skip(4 * DAY)
+        third = self.nodes.start("n3", [Letters])
+        third.rooms.startService()
+        self.addCleanup(third.rooms.stopService)
+        self.nodes.wait(3.0)
+        self.assertEqual(len(third.rooms.directory.rooms), 0)
+        _, said = self.back(third, self.bob_key)
+        self.assertEqual(view(said)["last"], f"late at {3 * DAY:.0f}")
+
+    def test_node_dies_with_the_room(self) -> None:
+        """
+        If the node that has the room dies another one puts it to sleep when the lease
+        is over, and its deadline comes on time.
+        """
+        self.ann.do(1, word="one")
+        self.first.turn()
+        self.first.die()
+        self.nodes.wait(SECONDS - 2.0)
+        self.assertEqual(self.nodes.rooms["r1"].node_id, "n1")
+        self.nodes.wait(5.0)
+        self.assertEqual(self.nodes.rooms["r1"].node_id, "")
+        self.nodes.skip(3 * DAY)
+        self.nodes.wait(3.0)
+        _, said = self.back(self.second, self.bob_key)
+        self.assertEqual(view(said)["last"], f"late at {3 * DAY:.0f}")
+
+    def test_stopped_with_players(self) -> None:
+        """
+        A node that is stopped leaves the room to sleep, connected players or not.
+        """
+        self.ann.do(1, word="one")
+        self.first.turn()
+        self.first.rooms.stopService()
+        self.nodes.wait(1.0)
+        self.assertEqual(self.awake(), 0)
+        _, said = self.back(self.second, self.ann_key)
+        self.assertEqual(view(said)["last"], "one")
+
+    def test_ends(self) -> None:
+        """
+        A room that sleeps ends when its time is over, and is forgotten.
+        """
+        self.leave(self.ann, self.bob)
+        self.nodes.skip(31 * DAY)
+        self.nodes.wait(2.0)
+        line, _ = self.second.hello("eve")
+        (said,) = line.ask("join_room", game="letters", room_id="r1")
+        self.assertEqual(said["error"]["details"]["reason"], "time_limit")
+
+    def test_one_is_here(self) -> None:
+        """
+        While Ann is connected the room stays awake, and Bob keeps his seat for days.
+        """
+        self.bob.hang_up()
+        self.nodes.skip(2 * DAY)
+        self.nodes.wait(2.0)
+        self.assertEqual(self.awake(), 1)
+        _, said = self.back(self.first, self.bob_key)
+        self.assertEqual(said[0]["data"]["seat"], 1)
+
+    def test_before_play(self) -> None:
+        """
+        Who opens a room and leaves may be joined later, for the game's grace; then the
+        room ends.
+        """
+        for room_id, wait in (("r2", 3000.0), ("r3", 4000.0)):
+            line, _ = self.first.hello("cat")
+            line.ask("join_room", game="letters", room_id=room_id)
+            self.first.turn()
+            line.hang_up()
+            self.nodes.wait(2.0)
+            self.nodes.skip(wait)
+            self.nodes.wait(2.0)
+            dan, _ = self.second.hello("dan")
+            (said,) = dan.ask("join_room", game="letters", room_id=room_id)
+            self.assertEqual(said["data"]["seat"], 1 if room_id == "r2" else 0)
