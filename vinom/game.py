@@ -381,7 +381,8 @@ class Game(Generic[S, A]):
     :cvar clock: "match": match time stops while no player is connected. "wall": it
         never stops, for games that last for days: deadlines come while nobody is
         connected and after a restart, and seats are kept until the room ends. Such a
-        room sleeps in the store while nobody is connected.
+        room sleeps in the store while nobody is connected. Matches from a queue have
+        the clock "match" all the same.
     :cvar schema: version of the state's format; only the same version replays a
         recording.
     :cvar durability: "ahead": a state is stored before anyone sees it; "behind": soon

@@ -270,7 +270,8 @@ class Room:
             limit=game.time_limit,
             alarm_at=now + join_timeout,
             away_left=away_timeout,
-            is_wall=game.clock == "wall",
+            # A match on a game server does not sleep: its players would wait for it.
+            is_wall=game.clock == "wall" and away_timeout == inf,
         )
         self.play = Play(game, record, guard or Guard(), plan)
         self._views: Views = Views(game, self.play.ask)
