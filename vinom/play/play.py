@@ -639,7 +639,7 @@ class Play:
             self._ask_ahead(state)
 
     def _ask_ahead(self, state: Any) -> None:
-        """Call the game's `deadline`, `timers`, `outcome` and `turns`, if it has them."""
+        """Ask what is due, how the round ended, and who has the turn."""
         if self._asks_deadline:
             due = self.ask("deadline", self.game.deadline, state)
             if due is not None and not (type(due) is float and math.isfinite(due)):
