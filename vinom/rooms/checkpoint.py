@@ -15,6 +15,7 @@ from twisted.logger import Logger
 
 from vinom.base.limits.buckets import NetworkBuckets
 from vinom.base.messages.rooms import RoomClosed, RoomPaused, RoomSeat
+from vinom.base.model import Lasting
 from vinom.errors import Code, Refused
 from vinom.lobby.conversation.conversation import Membership
 from vinom.play.hosting.checkpoints import (
@@ -216,13 +217,21 @@ def keep(room: NodeRoom, keeping: Keeping, codec: StateCodec, fence: int) -> Non
         fence,
         room.game.durability != "behind",
         round.grace_left,
-        room.lasting,
+        lambda: _lasting(room),
         lambda: write_checkpoint(_checkpoint(room, codec)),
         lambda: _stamp(room),
         round.released,
         pause,
         moved,
     )
+
+
+def _lasting(room: NodeRoom) -> Lasting | None:
+    """Describe for the store who has a seat, if the room lasts."""
+    if room.game.clock != "wall":
+        return None
+    seated = {one.player_id for one in room.members if one.seat is not None}
+    return Lasting(tuple(sorted(seated)), room.opener)
 
 
 def _stamp(room: NodeRoom) -> Hashable:
@@ -293,7 +302,7 @@ def restore(
     now, seating = room.context.seconds(), room.seating
     seats = seating.seats
     seats += [None] * len(() if host is None else host.room.plan.seats)
-    away_since = inf if room.is_lasting and host is not None else now
+    away_since = inf if room.round.is_lasting and host is not None else now
     for one in kept.members:
         member = Member.from_kept(one, away_since)
         seating.members.append(member)

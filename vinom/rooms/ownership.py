@@ -465,7 +465,7 @@ class RoomOwnership:
                 try:
                     room = self._adopt(room_id, claim, is_orphan=claim.age is None)
                     is_over = room.round.played is None and not claim.node_id
-                    if is_over or not room.is_lasting:
+                    if is_over or not room.round.is_lasting:
                         room.close("abandoned")
                 except Refused:
                     # It is lost, and that was logged; or another node can have it.

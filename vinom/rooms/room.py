@@ -22,7 +22,7 @@ from vinom.base.messages.rooms import (
     RoomFacts,
     TeamSet,
 )
-from vinom.base.model import Lasting, MatchPlan, Player, SeatPlan
+from vinom.base.model import MatchPlan, Player, SeatPlan
 from vinom.errors import Code, Refused
 from vinom.fleet.relay.room import Host
 from vinom.game import Game
@@ -156,19 +156,6 @@ class NodeRoom:
         """Does this node hand the room to another one?"""
         keeper = self.round.keeper
         return keeper is not None and keeper.is_leaving
-
-    @property
-    def is_lasting(self) -> bool:
-        """Does the room go on, and sleep in the store, while nobody is connected?"""
-        keeper = self.round.keeper
-        return self.game.clock == "wall" and keeper is not None and not keeper.is_over
-
-    def lasting(self) -> Lasting | None:
-        """Describe for the store who has a seat, if the room lasts."""
-        if self.game.clock != "wall":
-            return None
-        seated = {one.player_id for one in self.members if one.seat is not None}
-        return Lasting(tuple(sorted(seated)), self.opener)
 
     def move(self) -> bool:
         """
@@ -401,7 +388,7 @@ class NodeRoom:
         if self.round.is_closed:
             return
         # A match, or a game that lasts, keeps a place however long its player is away.
-        is_kept = self.is_lasting and self.round.played is not None
+        is_kept = self.round.is_lasting and self.round.played is not None
         keeps_seat = (is_kept or not self.is_own) and member.seat is not None
         member.lost_at = inf if keeps_seat else self.context.seconds()
         seat, played = member.seat, self.round.played
@@ -554,7 +541,11 @@ class NodeRoom:
                 {"field": "data.seat"},
             )
         if isinstance(who, Member):
-            if self.is_lasting and self.state == "playing" and who.conversation is None:
+            if (
+                self.round.is_lasting
+                and self.state == "playing"
+                and who.conversation is None
+            ):
                 raise Refused(
                     Code.NOT_NOW,
                     "this game keeps the seats of players who are away",

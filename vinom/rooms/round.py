@@ -303,10 +303,6 @@ class RoundRoom(Protocol):
 
     is_own: bool
 
-    @property
-    def is_lasting(self) -> bool:
-        """Does it sleep while nobody is connected?"""
-
     def move(self) -> bool:
         """Hand it to the next node that looks after it; ``False`` if it stays."""
 
@@ -391,6 +387,11 @@ class Round:
     def phase(self) -> str | None:
         """Return the phase of what is played, as of `Room`; ``None`` if nothing is."""
         return None if self.played is None else self.played.room.phase
+
+    @property
+    def is_lasting(self) -> bool:
+        """Does the room go on, and sleep in the store, while nobody is connected?"""
+        return self._lasts and self.keeper is not None and not self.keeper.is_over
 
     # What members do.
 
@@ -566,7 +567,7 @@ class Round:
         if self.timetable.note_deserted(is_deserted, self._seconds()):
             self._room.changed()
         has_seats = any(one.seat is not None for one in seating.members)
-        may_sleep = self._room.is_lasting and not connected and has_seats
+        may_sleep = self.is_lasting and not connected and has_seats
         self.timetable.note_unattended(may_sleep, self._seconds())
         may_start = gathers and seating.taken() >= self._terms.game.seats[0]
         self.timetable.plan(
@@ -637,7 +638,7 @@ class Round:
             self._room.close("crashed")
             return
         self.play(played)
-        if self._room.is_lasting:
+        if self.is_lasting:
             for one in seating.members:
                 one.lost_at = inf
         room = played.room
@@ -763,7 +764,7 @@ class Round:
             seat = member.seat
             if seat is not None:
                 member.acted, member.applied = played.acted[seat], played.applied[seat]
-                if self._room.is_lasting and member.conversation is None:
+                if self.is_lasting and member.conversation is None:
                     member.lost_at = self._seconds()
         self.broadcast.unfollow()
         self.played = None
