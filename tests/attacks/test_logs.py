@@ -55,6 +55,7 @@ UNBOUNDED = {
     "a flood of junk began": "at most once in five seconds",
     "the flood of junk is over": "as often as it began",
     "cannot collect metrics": "only the operator asks for metrics",
+    "cannot look after rooms": "our own mistake, at most twice per second",
     "the admin API failed": "only the operator asks",
     "an operator removed": "an operator did it",
     "{game}:\\n{fault}": "only in `vinom dev`, whose author wants to read it",

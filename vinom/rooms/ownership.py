@@ -529,7 +529,7 @@ class RoomOwnership:
             _log.failure("room {room_id} is lost: it cannot go on", room_id=room_id)
             why = "its node is gone, and going on with it failed"
             raise self._lost_room(room_id, claim, kept, why) from error
-        say = _log.debug if claim.age is not None else _log.info
+        say = _log.info if claim.age is None else _log.debug
         say(
             "room {room_id} goes on here, from version {version} of {game}",
             room_id=room_id,
