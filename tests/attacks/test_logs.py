@@ -56,6 +56,7 @@ UNBOUNDED = {
     "the flood of junk is over": "as often as it began",
     "cannot collect metrics": "only the operator asks for metrics",
     "cannot look after rooms": "our own mistake, at most twice per second",
+    "ended {count} rooms of nodes": "only after a node was stopped, one line for many",
     "the admin API failed": "only the operator asks",
     "an operator removed": "an operator did it",
     "{game}:\\n{fault}": "only in `vinom dev`, whose author wants to read it",
