@@ -24,7 +24,7 @@ from tests.support.marks import cells_of, place_marks
 from tests.support.redis_servers import RedisServer, until
 from vinom.base.messages.lobby import Hello
 from vinom.base.messages.rooms import JoinRoom
-from vinom.client.lobby import LobbyClient
+from vinom.client.lobby import LobbyClient, SharedLine
 from vinom.client.match import Match
 from vinom.client.rooms import LiveRoom, PlayerRooms
 from vinom.client.sdk import Client, connect
@@ -96,7 +96,7 @@ class RoomsTests(MachinesCase):
     async def join(self, at: Reaching, name: str, room_id: str) -> LiveRoom:
         """Sit down in a room, at a node."""
         lobby = LobbyClient(reactor, at, Hello(protocol=1, name=name))  # type: ignore[arg-type]
-        player = PlayerRooms(lobby.shared)
+        player = PlayerRooms(SharedLine(reactor, lobby))
         self.players.append(player)
         room = await player.join(JoinRoom(TicTacToe.name, room_id))
         seen: list[int] = []
