@@ -369,7 +369,7 @@ class Game(Generic[S, A]):
     :cvar actions: a msgspec struct, or a union of tagged structs.
     :cvar options: a msgspec struct with a default for every field.
     :cvar loadout: a msgspec struct with a default for every field.
-    :cvar seats: the fewest and the most players.
+    :cvar seats: the fewest and the most players, whatever the options; see `seats_for`.
     :cvar teams: how many; ``None`` for none: then every seat's team is ``None``.
     :cvar late_join: may players join after the start? Rooms then begin with the fewest
         players, and call `joined` for each newcomer.
@@ -460,6 +460,14 @@ class Game(Generic[S, A]):
     def start(self, table: Table) -> S | Step[S]:
         """Return the first state of a match, or of a room, with these players."""
         raise NotImplementedError(f"{type(self).__name__} must define start()")
+
+    def seats_for(self, options: Any) -> tuple[int, int]:
+        """
+        Return the fewest and the most players with these options, within `seats`.
+
+        :param options: a `Game.options`.
+        """
+        return self.seats
 
     def act(self, s: S, seat: int, action: A, now: float) -> S | Step[S]:
         """

@@ -460,7 +460,7 @@ def _ask(s: S, game: TurnGame[S, Any], seat: int, now: float) -> S | Step[S]:
     if s.phase != OVER:
         raise Rejected("round_runs", "this round is not over yet")
     here = _here(s)
-    if len(here) < game.seats[0]:
+    if len(here) < _fewest(s, game):
         raise Rejected("alone", "too many players have left for another round")
     if seat in s.rematch:
         return s
@@ -468,6 +468,12 @@ def _ask(s: S, game: TurnGame[S, Any], seat: int, now: float) -> S | Step[S]:
     if is_agreed(s.rematch, here, game.seats[0]):
         return _begin(s, game, now)
     return Step(s, (Event("asked", {"seat": seat}),))
+
+
+def _fewest(s: TurnState, game: TurnGame[Any, Any]) -> int:
+    """Count the players that a round needs."""
+    options = getattr(s, "options", None)
+    return (game.seats if options is None else game.seats_for(options))[0]
 
 
 def _side(s: TurnState, seat: int) -> tuple[int, ...]:

@@ -23,7 +23,7 @@ class Sides(Game[Any, Say]):
 
 class SeatingTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.seating = Seating("sides", Sides())
+        self.seating = Seating("sides", Sides(), Sides.seats)
 
     def sit(self, name: str) -> Member:
         """Give somebody the first free seat."""

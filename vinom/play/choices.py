@@ -40,6 +40,33 @@ def read_options(game: Game[Any, Any], text: bytes) -> Struct:
     return _read(game.options, text, Code.BAD_OPTIONS)
 
 
+def seats_for(game: Game[Any, Any], options: bytes) -> tuple[int, int]:
+    """
+    Return the fewest and the most players of a table with these options.
+
+    :param options: JSON.
+    :raises Refused: `Code.BAD_OPTIONS`: the game does not take them, or does not say.
+    """
+    if type(game).seats_for is Game.seats_for:
+        return game.seats
+    return _seats_for(game, options)
+
+
+@lru_cache(256)
+def _seats_for(game: Game[Any, Any], options: bytes) -> tuple[int, int]:
+    """Ask a game once for its seats, because rooms and queues need them often."""
+    chosen, (fewest, most) = read_options(game, options), game.seats
+    try:
+        found = game.seats_for(chosen)
+        if type(found) is tuple and fewest <= found[0] <= found[1] <= most:
+            return found
+        why = f"returned {found!r}; return two numbers from {fewest} to {most}"
+    except Exception as error:
+        why = f"failed: {error!r}"
+    name = type(game).__name__
+    raise Refused(Code.BAD_OPTIONS, f"{name}.seats_for {why}", {"field": ""})
+
+
 def read_loadout(game: Game[Any, Any], text: bytes) -> Struct:
     """
     Read one player's loadout from JSON; an empty object is all defaults.

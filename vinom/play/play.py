@@ -22,7 +22,7 @@ from msgspec import Struct
 from vinom.base.model import MatchPlan, SeatPlan
 from vinom.errors import Code, Refused, Rejected, Unreadable, VinomError
 from vinom.game import Chance, Event, Game, Input, Outcome, Seat, Step, Table
-from vinom.play.choices import read_claims, read_loadout, read_options
+from vinom.play.choices import read_claims, read_loadout, read_options, seats_for
 from vinom.play.guard import Guard, TooSlow
 from vinom.play.seats import teams_of
 from vinom.play.states import ensure_storable
@@ -195,7 +195,7 @@ def table_of(plan: MatchPlan, game: Game[Any, Any]) -> Table:
     :raises Refused: the game does not accept the plan's options, a loadout, a team,
         or the number of seats.
     """
-    fewest, most = game.seats
+    fewest, most = seats_for(game, plan.options)
     if not fewest <= len(plan.seats) <= most:
         raise Refused(
             Code.BAD_OPTIONS,

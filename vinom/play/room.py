@@ -22,7 +22,7 @@ import vinom
 from vinom.base.model import MatchEnd, MatchPlan, SeatPlan
 from vinom.errors import Code, Refused, Rejected
 from vinom.game import Event, Game, Outcome
-from vinom.play.choices import action_reader
+from vinom.play.choices import action_reader, seats_for
 from vinom.play.clock import AWAY_TIMEOUT, JOIN_TIMEOUT, Advances, Due, RoomTime
 from vinom.play.guard import Guard, TooSlow
 from vinom.play.play import GAME_ERRORS, Play, Point, Recorded, seat_at, table_of
@@ -436,7 +436,7 @@ class Room:
             raise Refused(Code.ROOM_STARTED, "nobody can join this match now")
         presence = self.presence
         seats = list(self.plan.seats)
-        if len(seats) < self.game.seats[1]:
+        if len(seats) < self._table[1]:
             number = len(seats)
         elif SeatState.LEFT in presence:
             number = presence.index(SeatState.LEFT)
@@ -483,7 +483,7 @@ class Room:
             return
         if self.phase == "gathering":
             self.presence[seat] = SeatState.LEFT
-            if self._staying() < self.game.seats[0]:
+            if self._staying() < self._table[0]:
                 self._close("void")
             else:
                 self._start_if_complete(now)
@@ -520,7 +520,7 @@ class Room:
                     case Due.FORFEIT:
                         self._run_forfeit(now)
                     case Due.JOIN_TIMEOUT:
-                        if len(self.present()) >= self.game.seats[0]:
+                        if len(self.present()) >= self._table[0]:
                             self._start(now)
                         else:
                             self._close("void")
@@ -649,6 +649,11 @@ class Room:
         self.fail(error)
 
     # How play goes.
+
+    @property
+    def _table(self) -> tuple[int, int]:
+        """The fewest and the most players of this match."""
+        return seats_for(self.game, self.plan.options)
 
     def _start_if_complete(self, now: float) -> None:
         if not _AWAITED.intersection(self.presence):

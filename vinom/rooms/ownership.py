@@ -103,7 +103,7 @@ class OwnPolicy:
             room.name,
             room.state,
             "" if seating.host is None else seating.host.name,
-            room.game.seats[1],
+            room.seats[1],
             taken,
             len(room.members) - (taken - bots),
             room.is_open,

@@ -136,11 +136,12 @@ class NodeRoom:
         self.room_id, self.name, self.game = terms.room_id, terms.name, terms.game
         self.options, self.is_public = terms.options, terms.is_public
         self.is_listed, self.opener = terms.is_listed, terms.opener
+        self.seats = terms.seats
         self.context, self._directory = context, directory
         self.policy, self.is_own = policy, policy.is_own
         self.changes = 0
         self.when_closed: list[Callable[[NodeRoom, str], None]] = []
-        self.seating = Seating(terms.name, terms.game)
+        self.seating = Seating(terms.name, terms.game, terms.seats)
         self.members = self.seating.members
         self.round = Round(context, terms, self.seating, self)
         self.broadcast = self.round.broadcast
@@ -357,6 +358,7 @@ class NodeRoom:
             "room_id": self.room_id,
             "game": self.name,
             "seat": seat,
+            "seats": self.seats,
             "state": self.state,
             "options": Raw(self.options),
             "setup": self.broadcast.setup(),

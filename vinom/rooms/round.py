@@ -25,7 +25,7 @@ from vinom.errors import Code, Refused
 from vinom.fleet.relay.room import Host
 from vinom.game import Game
 from vinom.lobby.matches.service import ResultWatch
-from vinom.play.choices import json_action_reader
+from vinom.play.choices import json_action_reader, seats_for
 from vinom.play.guard import Guard
 from vinom.play.hosting.host import RoomHost
 from vinom.play.hosting.keeping import RoomKeeper
@@ -211,6 +211,7 @@ class RoomTerms:
     :ivar is_public: may players who name no room get a seat here?
     :ivar is_listed: is it in the list of rooms?
     :ivar opener: address of the player who opened it.
+    :ivar seats: the fewest and the most players with these options.
     """
 
     room_id: str
@@ -220,6 +221,11 @@ class RoomTerms:
     is_public: bool
     is_listed: bool = True
     opener: str = ""
+    seats: tuple[int, int] = attrs.field(init=False)
+
+    @seats.default
+    def _seats(self) -> tuple[int, int]:
+        return seats_for(self.game, self.options)
 
 
 class StartPacing:
@@ -569,7 +575,7 @@ class Round:
         has_seats = any(one.seat is not None for one in seating.members)
         may_sleep = self.is_lasting and not connected and has_seats
         self.timetable.note_unattended(may_sleep, self._seconds())
-        may_start = gathers and seating.taken() >= self._terms.game.seats[0]
+        may_start = gathers and seating.taken() >= self._terms.seats[0]
         self.timetable.plan(
             seating.members, connected, may_start, seating.expected_until()
         )
@@ -587,7 +593,7 @@ class Round:
 
         :raises Refused: they are too few, or play has begun.
         """
-        terms, fewest = self._terms, self._terms.game.seats[0]
+        terms, fewest = self._terms, self._terms.seats[0]
         if self.played is not None:
             state = "over" if self.phase == "over" else "playing"
             raise Refused(Code.NOT_NOW, "play has begun", {"state": state})
@@ -603,7 +609,7 @@ class Round:
 
     def _start_if_ready(self, now: float) -> None:
         game, taken = self._terms.game, self._seating.taken()
-        fewest, most = game.seats
+        fewest, most = self._terms.seats
         if taken < fewest:
             return
         if taken == most or game.late_join or self.timetable.has_waited(now):

@@ -213,14 +213,15 @@ class Seating:
     :ivar teams: by seat, those that the host named.
     """
 
-    def __init__(self, name: str, game: Game[Any, Any]) -> None:
+    def __init__(self, name: str, game: Game[Any, Any], seats: tuple[int, int]) -> None:
         """
         Begin without seats.
 
         :param name: of the game, as players ask for it.
-        :param game: its rules: how many seats and teams it has.
+        :param game: its rules: how many teams it has, and its bots' names.
+        :param seats: the fewest and the most players.
         """
-        self._name, self._game = name, game
+        self._name, self._game, self._most = name, game, seats[1]
         self.members: list[Member] = []
         self.host: Member | None = None
         self.seats: list[Sitter | None] = []
@@ -255,7 +256,7 @@ class Seating:
 
     def unexpected(self) -> int:
         """Count the seats that nobody has, and that are kept for nobody."""
-        return self._game.seats[1] - self.taken() - len(self._expected)
+        return self._most - self.taken() - len(self._expected)
 
     def is_free_for(self, player_id: str) -> bool:
         """Is there a seat for this newcomer, kept for it or for nobody?"""
@@ -358,7 +359,7 @@ class Seating:
         :param team: the number of the team; ``None`` leaves it to the game's rules.
         :raises Refused: the game has no such team or seat.
         """
-        teams, most = self._game.teams or 0, self._game.seats[1]
+        teams, most = self._game.teams or 0, self._most
         if seat >= most:
             raise Refused(
                 Code.BAD_FIELD,

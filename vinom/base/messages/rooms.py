@@ -332,9 +332,11 @@ class JoinRoomResult(_Place, frozen=True, tag="join_room_result", tag_field="typ
     :ivar acted: id of your last applied action; 0 if there is none.
     :ivar number: the highest ``number`` so far in this room.
     :ivar former: players of the present game who have left, and whose seats are free.
+    :ivar seats: the fewest and the most players, with these options.
     """
 
     former: tuple[RoomSeat, ...] = ()
+    seats: tuple[int, int] | None = None
 
 
 class ReconnectResult(_Place, frozen=True, tag="reconnect_result", tag_field="type"):
@@ -348,6 +350,7 @@ class ReconnectResult(_Place, frozen=True, tag="reconnect_result", tag_field="ty
 
     lost: int
     former: tuple[RoomSeat, ...] = ()
+    seats: tuple[int, int] | None = None
 
 
 class RoomDone(Push, frozen=True, tag="room_done", tag_field="type"):

@@ -36,7 +36,7 @@ from vinom.fleet.control.messages import (
 )
 from vinom.fleet.interfaces import IMatchWatch
 from vinom.game import Event, Game, Outcome, has_one_audience
-from vinom.play.choices import UNREADABLE, unreadable
+from vinom.play.choices import UNREADABLE, seats_for, unreadable
 from vinom.play.clock import RoomTime
 from vinom.play.hosting.host import UNSENDABLE, Outlet, RoomHost
 from vinom.play.room import Closed, Effect, Emitted, Forfeited, RoundOver
@@ -222,7 +222,7 @@ class RelayedRoom:
         if self.is_overloaded:
             raise busy()
         seats = list(self.plan.seats)
-        if len(seats) < self.game.seats[1]:
+        if len(seats) < seats_for(self.game, self.plan.options)[1]:
             number = len(seats)
             seats.append(seat)
         elif self._mine:

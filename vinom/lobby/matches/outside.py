@@ -18,6 +18,7 @@ from vinom.play.choices import (
     canonical_loadout,
     canonical_options,
     clean_name,
+    seats_for,
 )
 
 
@@ -58,7 +59,8 @@ class OutsideMatches:
                 "this server has no game with this name",
                 {"field": "game", "games": sorted(self._games)},
             )
-        fewest, most = plugin.seats
+        chosen = canonical_options(plugin, options, "options")
+        fewest, most = seats_for(plugin, chosen)
         if not fewest <= len(players) <= most:
             raise Refused(
                 Code.BAD_FIELD,
@@ -97,9 +99,7 @@ class OutsideMatches:
             )
             for number, (player, asked) in enumerate(zip(known, players, strict=True))
         )
-        found = await self._matches.start_seats(
-            game, canonical_options(plugin, options, "options"), seats
-        )
+        found = await self._matches.start_seats(game, chosen, seats)
         keys = [(await self._identity.introduce(player)).key for player in known]
         self._matches.learn_keys(found[0].match_id)
         return StartedMatch(

@@ -224,7 +224,9 @@ class Matchmaker(Service):
             than can play together.
         """
         plugin = self._games[queue.game]
-        if party_id and len(members) > (most := queue.rule.shape.largest):
+        options = self.queues.options(queue, options)
+        most = queue.rule_for(options).shape.largest
+        if party_id and len(members) > most:
             raise Refused(
                 Code.PARTY_FULL,
                 f"your party has {len(members)} members, and {most} can play "
@@ -236,7 +238,7 @@ class Matchmaker(Service):
             players=tuple(member.player for member in members),
             game=queue.game,
             since=self._clock.seconds(),
-            options=self.queues.options(queue, options),
+            options=options,
             loadouts=tuple(
                 canonical_loadout(plugin, member.loadout)
                 if not party_id
@@ -695,6 +697,7 @@ class Matchmaker(Service):
         waiting = await self._store.waiting(*entry.pool)
         counts = await self._store.counts()
         queue = self.queues.of(entry.game, entry.queue)
+        rule = None if queue is None else queue.rule_for(entry.options)
         facts: dict[str, Any] = {
             "state": "suspended" if entry.suspended else "waiting",
             "game": entry.game,
@@ -703,14 +706,14 @@ class Matchmaker(Service):
             "waited": max(0.0, now - entry.since),
             "position": place,
             "same_wish": waiting.ready,
-            "needed": 0 if queue is None else queue.rule.shape.fewest,
-            "full": 0 if queue is None else queue.rule.shape.most,
+            "needed": 0 if rule is None else rule.shape.fewest,
+            "full": 0 if rule is None else rule.shape.most,
             "other_options": counts.players.get(entry.game, 0) - waiting.players,
         }
         if entry.suspended:
             why = "its player is disconnected; the place is kept for a short time"
             return facts | {"why": why}
-        if queue is None:
+        if queue is None or rule is None:
             why = "this node has no game with this name, or not this queue"
             return facts | {"why": why}
         entries: list[QueueEntry] = []
@@ -731,7 +734,7 @@ class Matchmaker(Service):
                 if size is None or size > len(entry.players)
                 else f"no running room has {len(entry.players)} free seats"
             )
-        found = queue.rule.explain(entry, entries, now)
+        found = rule.explain(entry, entries, now)
         if found.excluded:
             facts["excluded"] = ", ".join(
                 f"{reason} {count}" for reason, count in found.excluded.items()

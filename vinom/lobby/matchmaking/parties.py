@@ -419,8 +419,8 @@ class Parties(Service):
         size, options = self._bounds.size, b"{}"
         if asked.game is not None:
             queue = self._matchmaker.queues.find(None, asked.game)
-            size = min(size, queue.rule.shape.largest)
             options = self._matchmaker.queues.options(queue, bytes(asked.options))
+            size = min(size, queue.rule_for(options).shape.largest)
         token, password_hash = _secret(self._entropy), ""
         if asked.password is not None:
             salt = self._entropy(16)

@@ -24,7 +24,7 @@ from vinom.lobby.matchmaking.rules.buckets import Buckets
 from vinom.lobby.matchmaking.rules.fifo import Fifo, FifoSettings
 from vinom.lobby.matchmaking.rules.rating import ByRating
 from vinom.lobby.matchmaking.rules.rule import Rule, Shape
-from vinom.play.choices import canonical_options
+from vinom.play.choices import canonical_options, seats_for
 
 #: The entry point group under which packages offer rules.
 GROUP = "vinom.rules"
@@ -98,6 +98,32 @@ class Queue:
     ratings: str = ""
     avoid_recent: int = 0
     backfills: bool = False
+    _plugin: Game[Any, Any] | None = None
+    _rules: dict[Shape, Rule] = attrs.field(factory=dict, init=False, repr=False)
+
+    def rule_for(self, options: bytes) -> Rule:
+        """
+        Find the rule for players with these options, which may seat fewer.
+
+        :raises Refused: `BAD_OPTIONS`: no match of this queue can have them.
+        """
+        shape = self.rule.shape
+        if self._plugin is None or options == self.options:
+            return self.rule
+        fewest, most = seats_for(self._plugin, options)
+        found = Shape(max(fewest, shape.fewest), min(most, shape.most), shape.teams)
+        if found == shape:
+            return self.rule
+        if found.fewest > found.most:
+            raise Refused(
+                Code.BAD_OPTIONS,
+                f"queue {self.name or self.game} makes matches of {shape.fewest} to "
+                f"{shape.most} players, and these options are for {fewest} to {most}",
+                {"field": ""},
+            )
+        if found not in self._rules:
+            self._rules[found] = type(self.rule)(found, self.rule.chosen)
+        return self._rules[found]
 
 
 class Queues:
@@ -132,6 +158,7 @@ class Queues:
                 None,
                 Fifo(_shape(game), FifoSettings(fill_seconds)),
                 accept_seconds,
+                plugin=game,
             )
             for name, game in games.items()
         }
@@ -243,7 +270,12 @@ def _queue(
             f"{where}.backfill is for games that take newcomers, and {table.game} "
             "takes none: set late_join in the game, or leave backfill out"
         )
-    rule = _rule(where, table, _table_shape(where, table, game), rules, fill_seconds)
+    try:
+        seats = game.seats if options is None else seats_for(game, options)
+    except Refused as refusal:
+        raise Misconfigured(f"{where}.options: {refusal.message}") from refusal
+    shape = _table_shape(where, table, game, seats)
+    rule = _rule(where, table, shape, rules, fill_seconds)
     ratings = table.ratings
     if ratings is None:
         ratings = table.game if rule.uses_ratings else ""
@@ -256,10 +288,13 @@ def _queue(
         ratings,
         table.avoid_recent,
         table.backfill,
+        game,
     )
 
 
-def _table_shape(where: str, table: QueueTable, game: Game[Any, Any]) -> Shape:
+def _table_shape(
+    where: str, table: QueueTable, game: Game[Any, Any], seats: tuple[int, int]
+) -> Shape:
     """Find how many players a match of a queue has; its game must allow them."""
     if table.team_size is not None:
         if table.seats is not None:
@@ -272,11 +307,11 @@ def _table_shape(where: str, table: QueueTable, game: Game[Any, Any]) -> Shape:
         players = table.team_size * game.teams
         fewest, most = players, players
     else:
-        fewest, most = table.seats or game.seats
-    if not game.seats[0] <= fewest <= most <= game.seats[1]:
+        fewest, most = table.seats or seats
+    if not seats[0] <= fewest <= most <= seats[1]:
         raise Misconfigured(
             f"{where} makes matches of {fewest} to {most} players, but {table.game} "
-            f"takes {game.seats[0]} to {game.seats[1]}: change team_size or seats"
+            f"takes {seats[0]} to {seats[1]}: change team_size or seats"
         )
     return Shape(fewest, most, game.teams)
 

@@ -18,7 +18,7 @@ from vinom.base.limits.logged import BoundedLog, in_background, log_unless_away
 from vinom.base.model import QueueEntry, Waiting
 from vinom.lobby.matches.service import Matches
 from vinom.lobby.matchmaking.queues import Queue, Queues
-from vinom.lobby.matchmaking.rules.rule import Proposal, Shape
+from vinom.lobby.matchmaking.rules.rule import Proposal, Rule, Shape
 from vinom.store.interfaces import ILobbyStore
 from vinom.store.patience import RETRY_SECONDS, if_unsure, patiently
 
@@ -277,8 +277,9 @@ class Rounds:
         if waiting is None:
             waiting = await self._store.waiting(*pool)
         due = None
-        if queue is not None and waiting.ready >= queue.rule.shape.fewest:
-            due = queue.rule.due(waiting)
+        rule = None if queue is None else queue.rule_for(pool[1])
+        if queue and rule and waiting.ready >= rule.shape.fewest:
+            due = rule.due(waiting)
             if due is not None and due <= now:
                 due = await self._find(queue, pool, now)
         self.schedule.set_due(pool, due)
@@ -355,12 +356,12 @@ class Rounds:
 
     async def _find(self, queue: Queue, pool: Pool, now: float) -> float | None:
         """Start what a queue's rule finds; returns when to ask the rule again."""
-        rule, slices = queue.rule, Slices(self._clock)
+        rule, slices = queue.rule_for(pool[1]), Slices(self._clock)
         most = max(MOST_READ, rule.shape.most)
         page = await self._store.page(*pool, "", most)
         entries = list(page.entries)
         if page.next and rule.is_in_order:
-            is_found, again = await self._apply(queue, entries, now, slices)
+            is_found, again = await self._apply(queue, rule, entries, now, slices)
             if is_found:
                 # There may be more of them than were read.
                 self.look_at(pool)
@@ -369,19 +370,24 @@ class Rounds:
             page = await self._store.page(*pool, page.next, most)
             entries += page.entries
             await slices.rest()
-        _, again = await self._apply(queue, entries, now, slices)
+        _, again = await self._apply(queue, rule, entries, now, slices)
         if len(entries) > MOST_READ:
             pause = len(entries) * _PAUSE_PER_ENTRY
             self.schedule.rest(pool, self._clock.seconds() + pause)
         return again
 
     async def _apply(
-        self, queue: Queue, entries: Sequence[QueueEntry], now: float, slices: Slices
+        self,
+        queue: Queue,
+        rule: Rule,
+        entries: Sequence[QueueEntry],
+        now: float,
+        slices: Slices,
     ) -> tuple[bool, float | None]:
         """Start what a rule finds; returns whether it did, and when to ask again."""
         starts: list[Deferred[None]] = []
         is_found = False
-        finding = queue.rule.find(entries, now)
+        finding = rule.find(entries, now)
         try:
             while True:
                 try:
@@ -395,7 +401,7 @@ class Rounds:
                     )
                     return is_found, now + RETRY_SECONDS
                 if found is not None:
-                    if not _is_sound(found, queue.rule.shape):
+                    if not _is_sound(found, rule.shape):
                         self._log.error(
                             "the rule of queue {queue} proposed a match of {count} "
                             "players that its settings do not allow",

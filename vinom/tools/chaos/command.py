@@ -13,7 +13,7 @@ from vinom.client.bots import Habits
 from vinom.errors import Misconfigured, Refused
 from vinom.game import Game
 from vinom.net.dtls.bad_network import Conditions
-from vinom.play.choices import read_options
+from vinom.play.choices import read_options, seats_for
 from vinom.play.game_loader import find_game
 from vinom.tools.chaos.plan import KINDS, Kind, Plan, Report, plan_strikes
 from vinom.tools.chaos.run import ChaosRun
@@ -118,17 +118,19 @@ def read_plan(options: argparse.Namespace) -> Plan:
             f"--game {options.game}: it has no bot method, which this command needs: "
             f"write {type(game).__name__}.bot"
         )
-    most = _MOST_BOTS // game.seats[1]
+    wanted = parse_json("--options", options.options)
+    chosen = msgspec.json.encode(wanted or {})
+    try:
+        read_options(game, chosen)
+        players = seats_for(game, chosen)[1]
+    except Refused as error:
+        raise Misconfigured(f"--options: {error}") from None
+    most = _MOST_BOTS // players
     if options.matches > most:
         raise Misconfigured(
             f"--matches {options.matches} must be 1 to {most} for a game of "
-            f"{game.seats[1]} players"
+            f"{players} players"
         )
-    wanted = parse_json("--options", options.options)
-    try:
-        read_options(game, msgspec.json.encode(wanted or {}))
-    except Refused as error:
-        raise Misconfigured(f"--options: {error}") from None
     if options.keep is not None and options.keep.exists() and not options.keep.is_dir():
         raise Misconfigured(f"--keep {options.keep} is a file: name a folder")
     kinds = _kinds(options.kill or "")

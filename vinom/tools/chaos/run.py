@@ -16,6 +16,7 @@ from random import Random
 from typing import Any
 
 import attrs
+import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.internet.threads import deferToThread
@@ -28,6 +29,7 @@ from vinom.errors import Misconfigured
 from vinom.game import Chance
 from vinom.net.dtls.bad_network import Conditioner
 from vinom.net.packets.player import Joined, PlayerEvent, StateArrived
+from vinom.play.choices import seats_for
 from vinom.play.hosting.guarding import guard_games
 from vinom.tools.chaos.plan import OF_A_MATCH, Kind, Plan, Report
 from vinom.tools.commands.admin import NotDone
@@ -361,7 +363,8 @@ class ChaosRun:
         """
         self._reactor, self._plan, self._say = reactor, plan, say
         self.deployment = Deployment(reactor, plan)
-        game = plan.habits.game
+        game, chosen = plan.habits.game, plan.habits.options or {}
+        _, players = seats_for(game, msgspec.json.encode(chosen))
         self.report = Report(plan.habits.name, plan.seed, len(plan.strikes))
         self.failure = ""
         self.matches = Matches(reactor.seconds, self._paused)
@@ -376,7 +379,7 @@ class ChaosRun:
             reactor,
             [
                 self._newcomer(f"bot-{number}", chance.fork(f"bot-{number}"))
-                for number in range(1, plan.matches * game.seats[1] + 1)
+                for number in range(1, plan.matches * players + 1)
             ],
             self.tally,
             grace=plan.grace,

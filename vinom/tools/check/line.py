@@ -19,6 +19,7 @@ from msgspec import Struct
 from vinom.base.model import MatchEnd, MatchPlan, SeatPlan
 from vinom.errors import Misconfigured, Refused, Rejected
 from vinom.game import Chance, Game, Step
+from vinom.play.choices import seats_for
 from vinom.play.clock import Advances
 from vinom.play.guard import Guard, TooSlow
 from vinom.play.play import GAME_ERRORS, Play, Recorded, seat_at
@@ -353,7 +354,7 @@ class Line:
         """Let a newcomer join, as a room does; returns whether there is a seat."""
         seats = list(self.plan.seats)
         number = len(seats)
-        if number >= self.game.seats[1]:
+        if number >= seats_for(self.game, self.plan.options)[1]:
             if not self.gone:
                 return False
             number = min(self.gone)

@@ -21,6 +21,7 @@ import attrs
 from vinom.base.model import MatchPlan, SeatPlan
 from vinom.errors import Misconfigured, Refused
 from vinom.game import Chance, Game
+from vinom.play.choices import seats_for
 from vinom.play.guard import Guard, TooSlow
 from vinom.play.play import GAME_ERRORS, GameFault, table_of
 from vinom.tools.check.line import TRIES, Finding, Impure, Line, Trial, drawn_json
@@ -62,7 +63,7 @@ def try_game(
     Play one game of *seats* players against random actions.
 
     :param name: of the game.
-    :param seats: number of players.
+    :param seats: number of players, if the options allow as many.
     :param seed: up to 256 bits; the same seed makes the same trial, in any process.
     :param guard: interrupts calls that take too long; each is made twice.
     :param is_drawn: draw the options and loadouts from their types; otherwise they are
@@ -72,11 +73,13 @@ def try_game(
     """
     trial = Trial()
     options = b"{}"
+    if is_drawn:
+        options = drawn_json(RandomActions(game.options, Chance(seed).fork("options")))
+    seats = _seats(game, seats, options)
     loadouts = [b"{}"] * seats
     players = [SeatPlan(f"p{seat}", f"player {seat}") for seat in range(seats)]
     if is_drawn:
         players = _drawn_players(game, players, Chance(seed).fork("players"))
-        options = drawn_json(RandomActions(game.options, Chance(seed).fork("options")))
         supply = RandomActions(game.loadout, Chance(seed).fork("loadouts"))
         loadouts = [drawn_json(supply) for _ in range(seats)]
     brought = tuple(
@@ -89,12 +92,22 @@ def try_game(
     except Refused:
         if is_drawn:
             # What was drawn is not a choice that players can make.
+            players = players[: _seats(game, seats, b"{}")]
             plan = MatchPlan("check", name, tuple(players), seed)
     trial.options = plan.options.decode()
     line = Line(game, plan, seed, trial, guard or Guard())
     _Player(line, is_over, most_steps).play()
     trial.steps, trial.seen = len(trial.trace), line.search.seen.rows()
     return trial
+
+
+def _seats(game: Game[Any, Any], seats: int, options: bytes) -> int:
+    """Choose the number of players that is nearest, and possible with the options."""
+    try:
+        fewest, most = seats_for(game, options)
+    except Refused:
+        return seats
+    return min(max(seats, fewest), most)
 
 
 def _drawn_players(

@@ -64,7 +64,7 @@ export function makeWaiting(room, facts, showError) {
         h("p.muted", null, "The match begins when everyone is here, or after a few seconds."),
       );
   }
-  const [fewest, most] = facts.seats ?? [2, 2];
+  const [fewest, most] = room.seats ?? facts.seats ?? [2, 2];
   const link = new URL(addressOf(room.roomId, room.game), location.href).href;
   const qr = qrCode(link);
   return () => {

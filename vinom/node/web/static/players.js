@@ -72,7 +72,7 @@ export function makePlayers(side, { room, facts, boardOf, colourOf, showError })
   }
 
   function draw() {
-    const [, most] = facts.seats ?? [2, room.players.length];
+    const [, most] = room.seats ?? facts.seats ?? [2, room.players.length];
     const free = Math.max(0, most - room.players.length);
     const canSeat = !room.isMatch && (room.state === "gathering" || facts.late_join);
     swap(

@@ -19,7 +19,7 @@ import { leftWords, resultWords } from "./words.js";
 export function makeResult({ client, room, facts, boardOf, nameOf, showError, end }) {
   const banner = h("div.banner", { role: "status" });
   const element = h("div.result");
-  const [fewest] = facts.seats ?? [2];
+  const [fewest] = room.seats ?? facts.seats ?? [2];
 
   /** Is the round over, as far as can be seen? */
   const isOver = () => room.view !== null && (boardOf()?.isOver?.() ?? room.state === "over");

@@ -404,7 +404,8 @@ export function showRoom({ main, client, catalogue }, where) {
 
   /** @param {import("./vinom.js").Room} room @param {number} count */
   async function withBots(room, count) {
-    for (let added = 0; added < count; added += 1) await room.addBot();
+    const wanted = Math.max(count, (room.seats?.[0] ?? 0) - room.players.length);
+    for (let added = 0; added < wanted; added += 1) await room.addBot();
     // A room with free seats would wait for more players first.
     if (room.state === "gathering") {
       await room.start().catch((error) => {

@@ -1325,6 +1325,8 @@ export class Room extends Emitter {
   former = [];
   /** @type {"gathering" | "playing" | "over"} */
   state = "gathering";
+  /** @type {[number, number] | null} The fewest and the most players with these options; null if the server does not say. */
+  seats = null;
   /** @type {Json} The game's options. */
   options = {};
   /** @type {Json} The part of the view that never changes. */
@@ -1523,6 +1525,7 @@ export class Room extends Emitter {
     this.host = facts.host;
     this.players = facts.players;
     this.former = facts.former ?? [];
+    this.seats = facts.seats ?? null;
     this.options = facts.options;
     this.setup = facts.setup;
     this.closed = null;
