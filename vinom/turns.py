@@ -376,7 +376,7 @@ class TurnGame(Game[S, A]):
         was_playing = s.phase != OVER and seat in self.playing(s)
         rematch = tuple(one for one in s.rematch if one != seat)
         s = s.with_(gone=(*s.gone, seat), rematch=rematch)
-        if s.phase == OVER and is_agreed(rematch, _here(s), self.seats[0]):
+        if s.phase == OVER and is_agreed(rematch, _here(s), _fewest(s, self)):
             # The others were waiting for this one.
             return _begin(s, self, now)
         if not was_playing:
@@ -465,7 +465,7 @@ def _ask(s: S, game: TurnGame[S, Any], seat: int, now: float) -> S | Step[S]:
     if seat in s.rematch:
         return s
     s = s.with_(rematch=tuple(sorted((*s.rematch, seat))))
-    if is_agreed(s.rematch, here, game.seats[0]):
+    if is_agreed(s.rematch, here, _fewest(s, game)):
         return _begin(s, game, now)
     return Step(s, (Event("asked", {"seat": seat}),))
 
