@@ -21,6 +21,8 @@ _KEPT = 40
 _HASTE = 0.1
 #: How far to continue a movement beyond the newest state, ticks.
 _BEYOND = 2
+#: By which part of its error the round trip is corrected with each answer.
+_RATE = 1 / 8
 
 State = TypeVar("State")
 Body = TypeVar("Body", bound=Mapping[str, Any])
@@ -143,11 +145,15 @@ class Interpolator(Generic[State]):
 
 @attrs.define
 class _Waiting:
-    """An input without an answer, and the tick in which it should take effect."""
+    """
+    An input without an answer, the tick in which it should take effect, and what was
+    taken for the round trip when it was sent.
+    """
 
     action: Any
     number: int
     at: int
+    lead: float
 
 
 class Predictor(Generic[Body, Action]):
@@ -194,7 +200,7 @@ class Predictor(Generic[Body, Action]):
         """We acted; *number* is what ``Match.act`` returned."""
         at = floor(self.tick_at(now)) + 1
         before = self.at(now)
-        self._waiting.append(_Waiting(action, number, at))
+        self._waiting.append(_Waiting(action, number, at, self._lead))
         self._fade(before, now)
 
     def confirm(self, tick: int, body: Body | None, acked: int, now: float) -> None:
@@ -215,7 +221,9 @@ class Predictor(Generic[Body, Action]):
             # The last of them took effect between the two states.
             at, first = done[-1].at, tick if before is None else before[0] + 1
             late = max(min(at, tick), first) - at
-            lead = self._lead + (late / 4 if self._is_measured else late)
+            # Inputs on their way still count with the lead that they were sent with.
+            more = done[-1].lead + late - self._lead
+            lead = self._lead + (_RATE * more if self._is_measured else more)
             self._lead, self._is_measured = min(self._most, max(0.0, lead)), True
         self._acked = acked
         # An input without an answer for a second is lost.

@@ -11,6 +11,8 @@ const KEPT = 40;
 const HASTE = 0.1;
 /** How far to continue a movement beyond the newest state, ticks. */
 const BEYOND = 2;
+/** By which part of its error the round trip is corrected with each answer. */
+const RATE = 1 / 8;
 
 /**
  * Mix two values: numbers in proportion, lists and objects part by part. What does not
@@ -151,7 +153,7 @@ export class Interpolator {
 export class Predictor {
   /** Your body in the newest state. @type {{tick: number, body: Body} | null} */
   #newest = null;
-  /** Inputs without an answer, and the tick in which each should take effect. @type {{input: Input, number: number, at: number}[]} */
+  /** Inputs without an answer, and the tick in which each should take effect. @type {{input: Input, number: number, at: number, lead: number}[]} */
   #waiting = [];
   #acked = 0;
   /** How many ticks what is drawn is ahead of the newest state: one round trip. */
@@ -187,7 +189,7 @@ export class Predictor {
    * @param {number} now
    */
   act(input, number, now) {
-    this.#smoothly(now, () => this.#waiting.push({ input, number, at: Math.floor(this.tickAt(now)) + 1 }));
+    this.#smoothly(now, () => this.#waiting.push({ input, number, at: Math.floor(this.tickAt(now)) + 1, lead: this.#lead }));
   }
 
   /**
@@ -206,9 +208,11 @@ export class Predictor {
       const done = this.#waiting.filter((one) => one.number <= acked);
       if (done.length && acked > this.#acked) {
         // The last of them took effect between the two states.
-        const { at } = done[done.length - 1];
+        const { at, lead } = done[done.length - 1];
         const late = Math.max(Math.min(at, tick), before ? before.tick + 1 : tick) - at;
-        this.#lead = Math.min(this.most, Math.max(0, this.#lead + (this.#isMeasured ? late / 4 : late)));
+        // Inputs on their way still count with the lead that they were sent with.
+        const more = lead + late - this.#lead;
+        this.#lead = Math.min(this.most, Math.max(0, this.#lead + (this.#isMeasured ? RATE * more : more)));
         this.#isMeasured = true;
       }
       this.#acked = acked;
