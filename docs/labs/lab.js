@@ -82,6 +82,7 @@ export function lab(play, words = () => "") {
     const { canvas, stop: stopCanvas } = makeCanvas((wide) => Math.min(wide, 90 * Object.keys(rows(0)).length + 10), draw, "The lab");
     function draw(pen, wide, high) {
       const pictures = Object.entries(rows(performance.now()));
+      canvas.dataset.rows = JSON.stringify(pictures.map(([, x]) => x ?? null));
       const scale = wide / width;
       pen.fillStyle = colours.raised;
       pen.fillRect(0, 0, wide, high);
@@ -111,7 +112,7 @@ export function lab(play, words = () => "") {
     const pacing = setInterval(() => room.seat !== null && move?.(way, performance.now()), 1000 / tick_hz);
     return {
       element: h("div.board-field", null, status, canvas, buttons,
-        h("div.row.centre", null, slider("delay", "Delay, ms", 400, 1), slider("jitter", "give or take", 100, 1), slider("loss", "Loss, %", 30, 100)),
+        h("div.row", null, slider("delay", "Delay, ms", 400, 1), slider("jitter", "give or take", 100, 1), slider("loss", "Loss, %", 30, 100)),
         h("p.small.muted.hint", null, move ? "Move with the arrow keys, or the buttons." : shoot ? "Click the duck, or press the space bar to shoot at its middle." : "Watch.")),
       update: () => {
         const score = room.seat === null ? null : room.view.scores[room.seat];

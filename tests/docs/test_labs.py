@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import sys
 from typing import Any
@@ -141,6 +142,42 @@ def held(seed: int, seconds: float) -> list[tuple[float, int]]:
             until = now + chance.uniform(200, 1200)
         ways.append((now, way))
     return ways
+
+
+class SmoothLabTests(LabCase):
+    def steps(self, lab: str, name: str) -> tuple[list[list[float]], list[float]]:
+        """What a board draws in each frame at 150 ms; by row, its largest step."""
+        game = self.lab(name)
+        self.play(game, 12.0, Network(5, 150.0), [])
+        frames = [[SETTLED + n * FRAME, "frame"] for n in range(480)]
+        drawn = self.draw(lab, game, frames)["frames"]
+        rows = [
+            [value for value in row if value is not None]
+            for row in zip(*drawn, strict=True)
+        ]
+        pairs = [itertools.pairwise(row) for row in rows]
+        return drawn, [max((abs(b - a) for a, b in pair), default=0) for pair in pairs]
+
+    def test_interpolation(self) -> None:
+        """
+        Between two states the duck flies evenly; from state to state it jumps.
+        """
+        _, (newest, between, *_) = self.steps("interpolation", "Interpolation")
+        even = 400 * FRAME / STEP
+        self.assertGreaterEqual(newest, 400)
+        self.assertLess(between, 1.5 * even)
+
+    def test_reconciliation(self) -> None:
+        """
+        A gust that no rule of the page predicts is corrected at once, or smoothly: at
+        most a fifth of it in a frame. A page that doesn't look stays wrong.
+        """
+        drawn, (_, jump, fade, *_) = self.steps("reconciliation", "Reconciliation")
+        self.assertGreaterEqual(jump, 1600)
+        self.assertLess(fade, 1600 / 5)
+        alone, jumps, fades, *_ = drawn[-1]
+        self.assertLess(abs(jumps - fades), 10)
+        self.assertGreater(abs(alone - fades), 1500)
 
 
 class PredictionLabTests(LabCase):
