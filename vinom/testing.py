@@ -114,13 +114,14 @@ class Match:
 
     # What players do.
 
-    def act(self, seat: int, action: Any) -> None:
+    def act(self, seat: int, action: Any, tick: int = 0) -> None:
         """
         Let a seat act; a game with ticks gets the action at the next `tick`.
 
         A seat that is away, or a bot's, may act too: as its bot would.
 
         :param action: one of the game's actions, or its fields as a dict.
+        :param tick: the tick that its player was shown, see `vinom.game.Game.past`.
         :raises Rejected: the rules forbid it.
         :raises Refused: it is none of the game's actions; it names the field.
         """
@@ -130,7 +131,7 @@ class Match:
         if how in (SeatState.DROPPED, SeatState.BOT):
             room.presence[seat] = SeatState.PRESENT
         try:
-            room.act(seat, read, self._now)
+            room.act(seat, read, self._now, tick)
         finally:
             room.presence[seat] = how
         self._settle()

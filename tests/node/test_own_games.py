@@ -72,7 +72,7 @@ class OwnGamesTests(SynchronousTestCase):
         Pages list such a game like any other.
         """
         games = all_games((), self.tables(nim=NIM))
-        listed = GameCatalogue(games)._games["nim"]
+        listed = GameCatalogue(games)._found["nim"]
         self.assertEqual(("Nim", [2, 2]), (listed["title"], listed["seats"]))
 
     def test_installed(self) -> None:

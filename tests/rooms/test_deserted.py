@@ -104,9 +104,9 @@ class PeekTests(SynchronousTestCase):
 
 
 class FaultTests(SynchronousTestCase):
-    def crash(self, *, shows_faults: bool) -> Any:
+    def crash(self, *, is_edited: bool) -> Any:
         """Let a game fail; returns what its player is sent of that."""
-        world = RoomsWorld(shows_faults=shows_faults)
+        world = RoomsWorld(is_edited=is_edited)
         ann, _ = world.joined("ann", "r1", "pair")
         bob, _ = world.joined("bob", "r1", "pair")
         self.act(world, ann)
@@ -123,7 +123,7 @@ class FaultTests(SynchronousTestCase):
         Where games are developed, a player of a game that fails is sent the game's own
         lines of the traceback, without Vinom's.
         """
-        fault = self.crash(shows_faults=True)["fault"]
+        fault = self.crash(is_edited=True)["fault"]
         self.assertIn("ZeroDivisionError: the game is broken", fault)
         self.assertIn("live_rooms.py", fault)
         self.assertNotIn("play/play.py", fault)
@@ -132,7 +132,7 @@ class FaultTests(SynchronousTestCase):
         """
         Elsewhere players are sent nothing of a game's code.
         """
-        closed = self.crash(shows_faults=False)
+        closed = self.crash(is_edited=False)
         self.assertEqual((closed["reason"], closed["fault"]), ("crashed", ""))
 
     def test_no_line_of_the_author(self) -> None:

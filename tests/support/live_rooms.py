@@ -263,7 +263,7 @@ class RoomsWorld(LobbyWorld):
         actions: float = 100.0,
         rate: float = 100.0,
         burst: float = 1000.0,
-        shows_faults: bool = False,
+        is_edited: bool = False,
         **bounds: Any,
     ) -> None:
         super().__init__(
@@ -271,7 +271,7 @@ class RoomsWorld(LobbyWorld):
             games={game.name: game() for game in GAMES},
             bounds=Bounds(rate=rate, burst=burst, actions=actions),
             room_bounds=RoomBounds(**bounds),
-            shows_faults=shows_faults,
+            is_edited=is_edited,
         )
 
     def turn(self) -> None:

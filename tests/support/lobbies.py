@@ -315,7 +315,7 @@ class LobbyWorld:
                 parts.get("room_bounds", RoomBounds()),
                 parts.get("guard"),
                 parts.get("results", self.results),
-                parts.get("shows_faults", False),
+                parts.get("is_edited", False),
             ),
             self.games,
             matches=self._match_rooms(parts.get("watching")),

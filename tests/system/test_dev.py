@@ -210,6 +210,56 @@ class DevTests(TestCase):
             self.assertEqual(caught.exception.code, status)
             caught.exception.close()
 
+    async def test_live_edit(self) -> None:
+        """
+        A round goes on by the rules that are saved, within a second; what no longer
+        fits is named.
+        """
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        module, game = folder / "counter.py", GAME.replace("(1, 2)", "(1, 1)")
+        module.write_text(game)
+        http = free_port()
+        dev = await self.start(folder, "--http", str(http))
+        await dev.printed(b"Ctrl-C")
+        found = re.search(rb"programs connect to 127\.0\.0\.1 (\d+)", dev.output)
+        assert found is not None
+        client = await connect(reactor, "localhost", int(found[1]), name="ann")
+        self.addCleanup(client.close)
+        room = await client.join_room("counter", "r1", create=True)
+        while room.view is None:
+            await deferLater(reactor, 0.02)
+        for number in (3, 4, 50):
+            room.act({"type": "say", "number": number})
+        while room.view != {"total": 57}:
+            await deferLater(reactor, 0.02)
+        module.write_text(game.replace("s.total + a", "s.total + 2 * a"))
+        saved = reactor.seconds()
+        while room.view != {"total": 114}:
+            await deferLater(reactor, 0.02)
+        # A second, on a machine that does nothing else.
+        self.assertLess(reactor.seconds() - saved, 5.0)
+        refuses = (
+            "        if action.number > 9:\n            raise Rejected('big', 'no')\n"
+        )
+        module.write_text(
+            game.replace("import Game", "import Game, Rejected").replace(
+                "        return State(s.total +",
+                f"{refuses}        return State(s.total +",
+            )
+        )
+        while room.view != {"total": 7}:
+            await deferLater(reactor, 0.02)
+        told = await self.notes(http, "told", lambda told: told)
+        self.assertEqual(
+            told["dev"]["told"]["r1"],
+            "2 of 3 inputs kept: seat 0: act {'type': 'say', 'number': 50} at 0.0 s: "
+            "big: no",
+        )
+        await dev.printed(b"room r1: 2 of 3 inputs kept: seat 0")
+        self.assertEqual(told["dev"]["pages"], 1)
+        self.assertEqual(told["dev"]["build"], 3)
+
     async def test_breakpoint(self) -> None:
         """
         With ``--no-guard`` a game stops at its breakpoint for as long as the author

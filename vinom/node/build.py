@@ -100,6 +100,7 @@ from vinom.net.web.guards import NamedHosts, admin_port
 from vinom.net.web.websocket import WebSocketPage, WithSocket
 from vinom.node.adoption import Adoption, Shared
 from vinom.node.claims import Claims
+from vinom.node.edited import EditedGames, read_notes
 from vinom.node.games import GameTable
 from vinom.node.gateways import GatewayLinks
 from vinom.node.keys import Keys, LobbyCertificate
@@ -135,6 +136,7 @@ def public_pages(
     games: Mapping[str, Game[Any, Any]],
     obstacle: Callable[[], str | None],
     reactor: Any,
+    edited: EditedGames | None = None,
 ) -> Resource:
     """
     Make the pages of players: the page, health, and what it loads.
@@ -143,6 +145,7 @@ def public_pages(
     :param games: by name.
     :param obstacle: gives the reason to send no players here, or ``None``.
     :param reactor: runs it.
+    :param edited: the games that are being written.
     """
     others = [url for _, url in settings.regions]
     if settings.direct_websocket is not None:
@@ -151,12 +154,14 @@ def public_pages(
     pages = StaticPages(
         site=settings.page,
         games=games,
-        is_live=settings.dev_notes is not None,
+        is_live=edited is not None,
         others=others,
     )
     pages.children.update(health_pages(obstacle).children)
     pages.putChild(b"invite.svg", InvitationCode(reactor))
-    pages.putChild(b"games.json", GameCatalogue(games, settings.dev_notes))
+    pages.putChild(
+        b"games.json", GameCatalogue(games, edited.facts if edited else None)
+    )
     return pages
 
 
@@ -644,6 +649,7 @@ def build_lobby(
 def build_rooms(base: Base, fleet: FleetParts, lobby: Lobby) -> Rooms:
     """Build the rooms of this node, and let the matchmaker offer seats in them."""
     settings, stores, links = base.settings, base.stores, base.links
+    notes = settings.dev_notes
     rooms = Rooms(
         RoomContext(
             time.monotonic,
@@ -659,9 +665,9 @@ def build_rooms(base: Base, fleet: FleetParts, lobby: Lobby) -> Rooms:
                 grace_seconds=settings.grace_seconds,
                 fill_seconds=settings.fill_seconds,
             ),
-            guard_games() if settings.guards_games else None,
+            guard_games() if notes is None or read_notes(notes).is_guarded else None,
             base.results,
-            shows_faults=settings.dev_notes is not None,
+            is_edited=notes is not None,
         ),
         base.games,
         fleets=dict.fromkeys(settings.games or (), fleet.servers),
@@ -1142,7 +1148,9 @@ def game_server_program(
     control = control_socket or settings.control_socket
     # Searched here once: in each game server it would cost 8 ms and 2 MB.
     installed = installed_games()
-    games = sorted({spec.partition(":")[0] for spec in (*installed, *settings.game)})
+    # What its author writes meanwhile, each game server loads as it is then.
+    specs = installed if settings.dev_notes else (*installed, *settings.game)
+    games = sorted({spec.partition(":")[0] for spec in specs})
     is_recorded = settings.recordings_days > 0 and settings.recordings_mb > 0
     return GameServerProgram(
         GAME_SERVER,

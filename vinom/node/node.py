@@ -34,6 +34,7 @@ from vinom.node.build import (
     has_tls,
     public_pages,
 )
+from vinom.node.edited import EditedGames
 from vinom.node.ending import Ending
 from vinom.node.games import all_games
 from vinom.node.listeners import Listeners, all_of
@@ -82,6 +83,8 @@ class Node(MultiService):
         self._games = all_games(settings.game, settings.games)
         self._provider = find_provider(settings, reactor)
         self._checkers = find_checkers(settings, time_of_day(reactor), self._provider)
+        notes = settings.dev_notes
+        self._edited = None if notes is None else EditedGames(notes, self._games)
         self._token = None
         if settings.admin_token_file is not None:
             path = settings.admin_token_file
@@ -177,13 +180,17 @@ class Node(MultiService):
         listeners.open_admin(parts, api, own_token, self._token)
         listeners.open_public(
             parts,
-            lambda: public_pages(settings, self._games, self.obstacle, self._reactor),
+            lambda: public_pages(
+                settings, self._games, self.obstacle, self._reactor, self._edited
+            ),
         )
         if parts.fleet.relay is not None:
             parts.fleet.relay.listen()
 
     def _add_services(self, parts: Parts, watch: StoreWatch) -> None:
         """Add what starts in this order, and stops in the reverse one."""
+        if self._edited is not None:
+            self._edited.rooms = parts.rooms
         self._first = [*parts.base.stores.services, parts.base.lease]
         for service in (
             # Players of gateways, and of other nodes, get their last.
@@ -206,6 +213,7 @@ class Node(MultiService):
             parts.keys,
             parts.sweeping,
             self._provider,
+            self._edited,
         ):
             if service is not None:
                 MultiService.addService(self, service)

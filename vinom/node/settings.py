@@ -8,7 +8,6 @@ of the ``VINOM_*`` variables and of the reference page.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from functools import partial
@@ -759,12 +758,6 @@ class Settings:
         """What ``vinom dev``, whose node this is, tells pages of its game."""
         notes = self.state_dir / DEV_NOTES
         return notes if notes.exists() else None
-
-    @property
-    def guards_games(self) -> bool:
-        """Are calls into games in rooms ended that take too long?"""
-        notes = self.dev_notes
-        return notes is None or bool(json.loads(notes.read_bytes())["guard"])
 
     @property
     def admin_socket(self) -> Path:

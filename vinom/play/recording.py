@@ -334,7 +334,7 @@ def replay(
             if watch is not None:
                 watch(play)
         for raw in recording.inputs:
-            _repeat(play, raw, game)
+            repeat(play, raw, game)
             if watch is not None:
                 watch(play)
     except Unreadable:
@@ -371,8 +371,12 @@ def _was_played(recording: Recording) -> bool:
     return recording.ending is not None and recording.ending.end.version > 0
 
 
-def _repeat(play: Play, raw: RawRecorded, game: Game[Any, Any]) -> None:
-    """Make one recorded call to the game again."""
+def repeat(play: Play, raw: RawRecorded, game: Game[Any, Any]) -> None:
+    """
+    Make one recorded call to the game again.
+
+    :raises Unreadable: the game has no such action.
+    """
     try:
         match raw.kind:
             case "act":

@@ -180,6 +180,7 @@ class Resumed:
         clock is the wall's.
     :ivar waiting: what waits for the next tick: seats, their actions, and the ticks
         that their players were shown.
+    :ivar is_here: was it this process, so that all players are still connected?
     """
 
     point: Point
@@ -190,6 +191,7 @@ class Resumed:
     waiting: tuple[tuple[int, Any, int], ...] = ()
     forfeits: tuple[tuple[int, float], ...] = ()
     asleep: float = 0.0
+    is_here: bool = False
 
 
 _T = TypeVar("_T")
@@ -258,7 +260,8 @@ class Room:
         :param record: see `vinom.play.play.Play`.
         :param guard: see `vinom.play.play.Play`; without one a call may take any time.
         :param away_timeout: how long it waits, in total, while no player is connected.
-        :param resumed: what it goes on from; all its players are disconnected.
+        :param resumed: what it goes on from; if that was elsewhere, all its players are
+            disconnected.
         :raises Refused: the game does not accept the options, a loadout, a team or
             the number of seats.
         """
@@ -316,7 +319,7 @@ class Room:
         self.effects += resumed.effects
         self.inputs.waiting += resumed.waiting
         self._arm()
-        for seat in self.present():
+        for seat in () if resumed.is_here else self.present():
             self.drop(seat, now)
         self._pause_if_empty(now)
 

@@ -167,6 +167,10 @@ class MatchPolicy:
         """
         raise Refused(Code.NOT_NOW, "a match is played once")
 
+    def revise(self, room: NodeRoom) -> str:
+        """Change nothing: a match goes on as it began."""
+        return ""
+
     def closed(self) -> None:
         """Watch the match no more."""
         if self._is_followed:

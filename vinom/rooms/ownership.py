@@ -25,8 +25,10 @@ from vinom.play.hosting.checkpoints import (
 from vinom.play.hosting.host import RoomHost
 from vinom.play.hosting.keeping import Keeping
 from vinom.play.hosting.recordings import MatchRecording, part_name
+from vinom.play.play import GAME_ERRORS, Point
 from vinom.play.recording import Part
-from vinom.play.room import Resumed, Room
+from vinom.play.revision import History, play_again
+from vinom.play.room import Resumed, Room, RoundOver
 from vinom.play.states import StateCodec, codec_of
 from vinom.rooms.checkpoint import keep, restore
 from vinom.rooms.directory import RoomDirectory
@@ -131,24 +133,28 @@ class OwnPolicy:
             relayed.open(room.opener)
             return relayed
         recording = context.recordings.open(plan, game, context.clock.seconds())
-        return RoomHost(self._room(plan, game, recording), recording)
+        history = History(plan, recording.record) if context.is_edited else None
+        return self._host(plan, game, recording, history=history)
 
-    def _room(
+    def _host(
         self,
         plan: MatchPlan,
         game: Game[Any, Any],
         recording: MatchRecording,
         resumed: Resumed | None = None,
-    ) -> Room:
-        return Room(
+        part: int = 1,
+        history: History | None = None,
+    ) -> RoomHost:
+        room = Room(
             plan,
             game,
             self._context.seconds(),
-            record=recording.record,
+            record=recording.record if history is None else history.add,
             guard=self._context.guard,
             away_timeout=inf,
             resumed=resumed,
         )
+        return RoomHost(room, recording, part=part, history=history)
 
     def resume(self, room: NodeRoom, kept: KeptPlay, resumed: Resumed) -> RoomHost:
         """
@@ -157,24 +163,86 @@ class OwnPolicy:
         :param kept: what that was.
         :param resumed: the same, as the game's own state.
         """
-        context, point = self._context, resumed.point
+        host = self._go_on(
+            room.game, kept.plan, (kept.part, kept.recorded), resumed, None
+        )
+        # An action that was not applied counts for nothing: its player sends it again.
+        host.acted[:] = host.applied[:] = kept.applied
+        return host
+
+    def _go_on(
+        self,
+        game: Game[Any, Any],
+        plan: MatchPlan,
+        recorded: tuple[int, int],
+        resumed: Resumed,
+        history: History | None,
+    ) -> RoomHost:
+        """
+        Host what was played before; its recording gets another part.
+
+        :param recorded: the number of the part before, and its length, bytes.
+        """
+        context, point, (number, length) = self._context, resumed.point, recorded
         part = Part(
-            kept.part + 1,
-            part_name(kept.plan.match_id, kept.part),
-            kept.recorded,
-            codec_of(room.game).encode(point.state),
+            number + 1,
+            part_name(plan.match_id, number),
+            length,
+            codec_of(game).encode(point.state),
             point.version,
             point.time,
             point.ticks,
         )
         recording = context.recordings.open(
-            kept.plan, room.game, context.clock.seconds(), part=part
+            plan, game, context.clock.seconds(), part=part
         )
-        played = self._room(kept.plan, room.game, recording, resumed)
-        host = RoomHost(played, recording, part=part.number)
-        # An action that was not applied counts for nothing: its player sends it again.
-        host.acted[:] = host.applied[:] = kept.applied
-        return host
+        if history is not None:
+            history.record = recording.record
+        return self._host(plan, game, recording, resumed, part.number, history)
+
+    def revise(self, room: NodeRoom) -> str:
+        """
+        Play what happened by the room's game as it is now, and go on from there.
+
+        Players keep their seats. If the game fails already at its start, so does the
+        room; if it does not take these seats or options any more, the room closes.
+        """
+        played = room.round.played
+        if not isinstance(played, RoomHost) or played.history is None:
+            room.round.revise(None)
+            return ""
+        before, history, context = played.room, played.history, self._context
+        now = context.seconds()
+        try:
+            again = play_again(history, room.game, context.guard)
+        except Refused as refusal:
+            room.close("crashed")
+            return f"the room was closed: {refusal}"
+        except GAME_ERRORS:
+            room.round.revise(self.lay(room, history.plan, now))
+            return "the game fails at its start"
+        play, all_inputs = again.play, len(history.inputs)
+        del history.inputs[again.kept :]
+        outcome = play.outcome
+        resumed = Resumed(
+            Point(
+                play.state,
+                play.version,
+                play.time if again.wrong else before.match_time(now),
+                play.ticks,
+            ),
+            tuple(how.value for how in before.presence),
+            outcome,
+            None if outcome is None else before.linger_left(now) or room.game.linger,
+            () if outcome is None else (RoundOver(outcome),),
+            is_here=True,
+        )
+        recorded = played.part, played.recording.length
+        host = self._go_on(room.game, before.plan, recorded, resumed, history)
+        host.acted[:], host.applied[:] = played.acted, played.applied
+        room.round.revise(host)
+        told = f"{again.kept} of {all_inputs} inputs kept"
+        return f"{told}: {again.wrong}" if again.wrong else told
 
 
 class RoomOwnership:

@@ -99,6 +99,14 @@ class RoomPolicy(Protocol):
     def closed(self) -> None:
         """The room has closed."""
 
+    def revise(self, room: NodeRoom) -> str:
+        """
+        Go on by rules that have just been saved; see `vinom.play.revision`.
+
+        :returns: what became of the inputs, in words for the author; empty if nothing
+            was played here.
+        """
+
 
 class NodeRoom:
     """
@@ -211,7 +219,7 @@ class NodeRoom:
         if self.round.is_closed:
             return
         fault = ""
-        if self.context.shows_faults and self.broadcast.end is not None:
+        if self.context.is_edited and self.broadcast.end is not None:
             fault = _show_fault(self.name, self.broadcast.end[1])
         self.round.stop(forget=True, reason=reason)
         self.policy.closed()

@@ -280,7 +280,8 @@ class RoomContext:
     :ivar bounds: what rooms may cost.
     :ivar guard: ends calls into games that take too long.
     :ivar results: notes how rounds end.
-    :ivar shows_faults: are members sent why a game failed? Only for its author.
+    :ivar is_edited: do authors write the games meanwhile? Then members are sent why
+        one failed, and rooms can go on by other rules.
     :ivar pacing: decides whether one more may start in this turn of the reactor.
     """
 
@@ -292,7 +293,7 @@ class RoomContext:
     bounds: RoomBounds = RoomBounds()
     guard: Guard | None = None
     results: ResultWatch | None = None
-    shows_faults: bool = False
+    is_edited: bool = False
     pacing: StartPacing = attrs.field(init=False)
 
     @pacing.default
@@ -678,6 +679,22 @@ class Round:
         if isinstance(played, RoomHost):
             played.keeper = self.keeper
         self.broadcast.follow(played)
+
+    def revise(self, played: Host | None) -> None:
+        """
+        Its game has other rules now.
+
+        :param played: goes on by them; ``None`` if nothing was played.
+        """
+        self._read = json_action_reader(self._terms.game)
+        if played is not None:
+            self.broadcast.unfollow()
+            self.play(played)
+            # The part of the view that never changes may be another one now.
+            self._announce_start()
+        self._room.changed()
+        self.arm()
+        self.flush_soon()
 
     def change_seat(self, call: Callable[[int, float], None], seat: int) -> None:
         """Have a seat join, leave and so on, which cannot be refused."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import re
-from pathlib import Path
 from typing import Annotated, Any
 
 from msgspec import Meta, Struct
@@ -121,9 +120,10 @@ class Strange(Game[int, Show]):
     actions = Show
 
 
-def catalogue(games: dict[str, Game[Any, Any]], notes: Path | None = None) -> Any:
+def catalogue(games: dict[str, Game[Any, Any]], dev: Any = None) -> Any:
     """Request the catalogue."""
-    return ask(Folder(games=GameCatalogue(games, notes)), "GET", "/games").json
+    pages = GameCatalogue(games, None if dev is None else lambda: dev)
+    return ask(Folder(games=pages), "GET", "/games").json
 
 
 class CatalogueTests(SynchronousTestCase):
@@ -157,7 +157,5 @@ class CatalogueTests(SynchronousTestCase):
         """
         During development the page gets the errors of the game.
         """
-        notes = Path(self.mktemp())
-        notes.write_text('{"game": "mine", "build": 3, "error": "a comma is missing"}')
-        found = catalogue({}, notes)
+        found = catalogue({}, {"game": "mine", "error": "a comma is missing"})
         self.assertEqual(found["dev"]["error"], "a comma is missing")

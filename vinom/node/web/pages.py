@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from hashlib import sha256
 from io import BytesIO
@@ -18,7 +19,7 @@ from urllib.parse import urlsplit
 
 import attrs
 import segno
-from msgspec import Raw, json
+from msgspec import json
 from twisted.internet.interfaces import IPushProducer, IReactorTime
 from twisted.logger import Logger
 from twisted.web.http import CACHED
@@ -202,17 +203,13 @@ class StaticPages(Resource):
         if site is not None:
             check_site(site)
 
-        own = {
-            f"games/{name}/{file}": path
-            for name, game in (games or {}).items()
-            for file, path in present(game).files.items()
-        }
-
         def paths() -> Iterator[tuple[str, Path]]:
             yield from folder_files(folder, (".html", ".css", ".js", ".svg")).items()
             if site is not None:
                 yield from folder_files(site, tuple(MEDIA_TYPES)).items()
-            yield from own.items()
+            for name, game in (games or {}).items():
+                for file, path in present(game).files.items():
+                    yield f"games/{name}/{file}", path
 
         self._policy = _policy(others)
         self._shelf = _Shelf(lambda: _with_indexes(dict(paths())), is_live)
@@ -352,25 +349,30 @@ class GameCatalogue(Page):
     def __init__(
         self,
         games: Mapping[str, Game[Any, Any]],
-        dev_notes: Path | None = None,
+        edited: Callable[[], dict[str, Any]] | None = None,
     ) -> None:
         """
         :param games: by name.
-        :param dev_notes: a file of ``vinom dev``, for the page of a game that is being
-            written: JSON with ``game``, ``build`` and ``error``.
+        :param edited: describes for the page the game that is being written; others
+            do not change.
         """
         super().__init__()
-        self._games = {
+        self._games, self._edited = games, edited
+        self._found = self._describe()
+
+    def _describe(self) -> dict[str, Any]:
+        return {
             name: described(game) | shown(name, present(game))
-            for name, game in sorted(games.items(), key=_place)
+            for name, game in sorted(self._games.items(), key=_place)
         }
-        self._dev_notes = dev_notes
 
     def render_GET(self, request: Request) -> bytes:
-        found: dict[str, Any] = {"games": self._games}
-        if self._dev_notes is not None:
-            found["dev"] = Raw(self._dev_notes.read_bytes())
-        return answer(request, found)
+        if self._edited is None:
+            return answer(request, {"games": self._found})
+        with suppress(Misconfigured):
+            # A file of it may be written just now.
+            self._found = self._describe()
+        return answer(request, {"games": self._found, "dev": self._edited()})
 
 
 def described(game: Game[Any, Any]) -> dict[str, Any]:

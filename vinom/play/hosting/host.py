@@ -20,6 +20,7 @@ from vinom.errors import Code, Refused, Rejected
 from vinom.game import Outcome
 from vinom.play.choices import UNREADABLE, unreadable
 from vinom.play.hosting.recordings import MatchRecording
+from vinom.play.revision import History
 from vinom.play.room import (
     BotFailed,
     Closed,
@@ -124,6 +125,7 @@ class RoomHost:
     :ivar keeper: keeps checkpoints; ``None`` if the room lives in this process only.
     :ivar is_held: must what happened wait, because it is not kept yet?
     :ivar part: which part of its recording it writes; 1 is the first.
+    :ivar history: all that happened in it, if its game may change meanwhile.
     """
 
     def __init__(
@@ -132,6 +134,7 @@ class RoomHost:
         recording: MatchRecording,
         counts_refused: bool = False,
         part: int = 1,
+        history: History | None = None,
     ) -> None:
         """
         Host a room.
@@ -141,8 +144,9 @@ class RoomHost:
         :param counts_refused: whether a refused action uses up its number; if not, its
             seat may use the number again.
         :param part: which part of its recording *recording* is.
+        :param history: gets what happens in it, too.
         """
-        self.room, self.part = room, part
+        self.room, self.part, self.history = room, part, history
         self.keeper: Keeper | None = None
         self.is_held = False
         self.outlets: tuple[Outlet, ...] = ()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
+import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.internet.threads import deferToThread
@@ -20,6 +20,7 @@ from twisted.internet.threads import deferToThread
 from vinom.base.limits.origins import read_origin_rule
 from vinom.base.printable import say
 from vinom.errors import Misconfigured
+from vinom.node.edited import Notes
 from vinom.node.settings import DEV_NOTES
 from vinom.node.web.pages import check_site
 from vinom.tools.commands.child_node import (
@@ -41,7 +42,9 @@ from vinom.tools.commands.dev_source import (
 from vinom.tools.commands.foreground import run_in_foreground
 
 #: Seconds between two looks at the files.
-_PAUSE = 0.25
+_PAUSE = 0.1
+#: Seconds after a save until the next one is prepared for.
+_SPARE = 0.2
 
 
 OPTIONS = """
@@ -109,18 +112,24 @@ class _Trouble:
         for line in data.decode(errors="replace").splitlines() if self.is_on else ():
             level = line.split(" ", 2)[1:2]
             if line[:4].isdecimal() and level:
-                self._is_trouble = level[0] in ("warn", "error", "critical")
+                # Reading a saved game takes longer than a turn should; a slow call of
+                # the game has a line of its own.
+                self._is_trouble = "TurnWatch" not in line and level[0] in (
+                    "warn",
+                    "error",
+                    "critical",
+                )
             if self._is_trouble:
                 say(line, file=sys.stderr, flush=True)
 
 
 class Workshop:
     """
-    A node with one game, restarted when the game's files change.
+    A node with one game, which takes over the game's rules when they are saved.
 
-    When only its board or the author's page changed, the node continues, and open pages
-    load them again. If the game fails to load, the terminal and the page show the
-    error, and the last working version keeps running.
+    Its rooms go on by them; open pages load themselves again when what they know of the
+    game has changed, its board or the author's page. If the game fails to load, the
+    terminal and the page show the error, and the last working version keeps running.
     """
 
     def __init__(
@@ -152,7 +161,8 @@ class Workshop:
         self._loaded = self._latest = Loaded()
         self._node: ChildNode | None = None
         self._trouble = _Trouble()
-        self._build = 0
+        self._build = self._of_pages = self._of_rules = 0
+        self._spare: subprocess.Popen[bytes] | None = None
         self._folder = Path(tempfile.mkdtemp(prefix="vinom-dev-"))
         self._notes = self._folder / "notes.json"
         # What was built last, and what the last look found.
@@ -187,6 +197,8 @@ class Workshop:
                 await deferLater(self._reactor, 0.05)
             if self._node is not None:
                 await self._stop(self._node)
+            if self._spare is not None:
+                self._spare.communicate()
             rmtree(self._folder, ignore_errors=True)
         return 0
 
@@ -231,6 +243,7 @@ class Workshop:
         """Let open pages load the board and the author's page again."""
         if not self._loaded.wrong:
             self._build += 1
+            self._of_pages = self._build
             self._write_note(self._loaded.name, "")
             say(f"{self._loaded.name}: pages load its new files", flush=True)
 
@@ -246,40 +259,61 @@ class Workshop:
                 if self._node is None:
                     await self._begin([])
                 return
-            older_loaded, self._loaded = self._loaded, loaded
+            before, self._loaded = self._loaded, loaded
             self._note_modules()
             self._pages = look_at_pages(loaded.files, self._site)
             self._build += 1
+            self._of_rules = self._build
+            if loaded.facts != before.facts:
+                self._of_pages = self._build
             name = loaded.name
-            older, self._node = self._node, None
-            if older is not None:
-                await self._stop(older)
-            # Not before: a page that reads it loads itself again, from the new node.
-            self._write_note(name, "")
-            if await self._begin([f"--game={self._spec}"]) and self._build > 1:
+            if self._node is not None and name == before.name:
+                self._write_note(name, "", before.modules)
+            else:
+                older, self._node = self._node, None
+                if older is not None:
+                    await self._stop(older)
+                # Not before: a page that reads it loads itself from the new node.
+                self._write_note(name, "")
+                if not await self._begin([f"--game={self._spec}"]):
+                    return
+            if self._build > 1:
                 say(f"{name}: now running version {self._build}", flush=True)
-                if loaded.modules != older_loaded.modules:
+                if loaded.modules != before.modules:
                     self._say_watched()
         finally:
             self._is_busy = False
+            self._reactor.callLater(_SPARE, self._prepare)
+
+    def _prepare(self) -> None:
+        """Have a process ready for the next save: to start one takes half a second."""
+        if self._spare is None and not self._over.called:
+            self._spare = self._start_trial()
 
     async def _try(self) -> Loaded:
         """Load it in a child process."""
-        done = await deferToThread(
-            subprocess.run,
-            [sys.executable, "-m", "vinom.tools.commands.dev_source", self._spec],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-            capture_output=True,
-        )
+        done, self._spare = self._spare or self._start_trial(), None
+        out, errors = await deferToThread(done.communicate, b"go\n")
         if done.returncode:
             # The game ended the process, or somebody else did.
             code = done.returncode
             how = f"exit code {code}" if code > 0 else f"signal {-code}"
-            why = done.stderr.decode(errors="replace").strip()
+            why = errors.decode(errors="replace").strip()
             return Loaded(
                 wrong=why or f"{self._spec}: {how} ended the process that loaded it"
             )
-        return read_loaded(done.stdout)
+        return read_loaded(out)
+
+    def _start_trial(self) -> subprocess.Popen[bytes]:
+        """Start a process that loads the game when it is told to."""
+        pipe = subprocess.PIPE
+        return subprocess.Popen(
+            [sys.executable, "-m", "vinom.tools.commands.dev_source", self._spec],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            stdin=pipe,
+            stdout=pipe,
+            stderr=pipe,
+        )
 
     async def _begin(self, arguments: list[str]) -> bool:
         self._trouble = _Trouble()
@@ -312,14 +346,22 @@ class Workshop:
         self._trouble.is_on = False
         await node.stop()
 
-    def _write_note(self, game: str, error: str) -> None:
-        """Replace the note that the page reads, in one step."""
-        notes = {
-            "game": game,
-            "build": self._build,
-            "error": error,
-            "guard": self._is_guarded,
-        }
+    def _write_note(self, game: str, error: str, modules: tuple[str, ...] = ()) -> None:
+        """
+        Replace the note that the node and the page read, in one step.
+
+        :param modules: of the rules before, to be forgotten with those of the new ones.
+        """
+        notes = Notes(
+            game,
+            self._build,
+            self._of_pages,
+            self._of_rules,
+            error,
+            self._spec,
+            tuple({*modules, *self._loaded.modules}),
+            self._is_guarded,
+        )
         fresh = self._notes.with_suffix(".new")
-        fresh.write_text(json.dumps(notes))
+        fresh.write_bytes(msgspec.json.encode(notes))
         fresh.replace(self._notes)

@@ -17,9 +17,10 @@ from msgspec import Struct
 import vinom
 from vinom.base.printable import say
 from vinom.errors import Misconfigured
-from vinom.node.web.pages import described, folder_files
+from vinom.node.web.pages import described, folder_files, shown
 from vinom.play.game_loader import load_game, name_of
 from vinom.play.presentation import MEDIA_TYPES, present
+from vinom.play.states import fingerprint
 
 #: Files whose lines are of no use to an author in a traceback.
 _OURS = (
@@ -43,12 +44,14 @@ class Loaded(Struct, frozen=True):
     :ivar files: what pages load of it: its board and the board's files.
     :ivar wrong: the error in words for its author; empty if there is none.
     :ivar modules: files of the author's own modules that loading it imported.
+    :ivar facts: a hash of what pages know of it.
     """
 
     name: str = ""
     files: tuple[str, ...] = ()
     wrong: str = ""
     modules: tuple[str, ...] = ()
+    facts: str = ""
 
     def is_of(self, changed: Iterable[str]) -> bool:
         """
@@ -164,12 +167,13 @@ def try_loading(spec: str) -> Loaded:
     """Load a game, and see whether pages can show it."""
     try:
         game = load_game(spec)
-        described(game)
-        files = present(game).files.values()
+        name, look = name_of(game), present(game)
+        facts = fingerprint(msgspec.json.encode(described(game) | shown(name, look)))
     except Misconfigured as error:
         return Loaded(wrong=_in_words(error))
     modules = tuple(sorted(_imported(find_sources(spec))))
-    return Loaded(name_of(game), tuple(map(str, files)), modules=modules)
+    files = tuple(map(str, look.files.values()))
+    return Loaded(name, files, modules=modules, facts=facts)
 
 
 def _imported(sources: Path) -> Iterator[str]:
@@ -201,6 +205,8 @@ def _in_words(error: Misconfigured) -> str:
     return "".join(shown.format(chain=False)).strip()
 
 
-if __name__ == "__main__":
-    # In a child process, because a process imports a module only once.
+if __name__ == "__main__" and sys.stdin.readline():
+    # In a child process, because a process imports a module only once. It was started
+    # ahead, and waits for a line: what is imported above takes longer than most games.
+    sys.dont_write_bytecode = True
     say(f"\n{msgspec.json.encode(try_loading(sys.argv[1])).decode()}", flush=True)

@@ -74,8 +74,8 @@ def moves_of(recording: Recording, tick_hz: int) -> Iterator[Move]:
     whole = floor if tick_hz else ceil
     for raw in recording.inputs:
         if raw.kind == "tick":
-            for seat, action in read(raw.data):
-                yield Move("act", (seat, action))
+            for one in read(raw.data):
+                yield Move("act", tuple(one))
             yield Move("tick", (1,))
             at = raw.time
             continue

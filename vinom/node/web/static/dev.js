@@ -13,11 +13,11 @@ export async function reloadWhenSaved() {
   if (dev) watchDevelopment(dev);
 }
 
-/** @param {{build: number, error: string}} first */
+/** @param {{pages: number, error: string}} first */
 export function watchDevelopment(first) {
   const panel = h("section.dev-error", { "aria-live": "assertive", hidden: true });
   document.body.append(panel);
-  /** @param {{build: number, error: string, game: string}} dev */
+  /** @param {{pages: number, error: string, game: string}} dev */
   const show = (dev) => {
     panel.hidden = !dev.error;
     if (dev.error && panel.dataset.error !== dev.error) {
@@ -26,7 +26,7 @@ export function watchDevelopment(first) {
         panel,
         h("h2", null, `${dev.game} can’t be loaded`),
         h("pre", { tabindex: 0 }, dev.error),
-        h("p", null, "Fix and save it; this page reloads by itself. Until then the last working version keeps running."),
+        h("p", null, "Fix and save it. Until then the last working version keeps running."),
       );
     }
   };
@@ -35,7 +35,7 @@ export function watchDevelopment(first) {
     try {
       const answer = await fetch("/games.json");
       const { dev } = await answer.json();
-      if (dev.build !== first.build) location.reload();
+      if (dev.pages !== first.pages) location.reload();
       else show(dev);
     } catch {
       // The server is restarting.

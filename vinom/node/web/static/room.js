@@ -37,11 +37,6 @@ export function showRoom({ main, client, catalogue }, where) {
   }
 
   async function enter() {
-    if (catalogue.dev && sessionStorage.getItem("vinom.kept_out") === where.room && !client.places.has(where.room)) {
-      // This tab had no seat before the game was saved: it must not take one now.
-      notice("You have no seat in this room", "The game was saved, and its room was opened again.", button("Join", joinAfterAll, { class: "primary" }));
-      return;
-    }
     main.replaceChildren(h("p.muted.loading", null, "Entering the room…"));
     try {
       await client.ready;
@@ -62,7 +57,6 @@ export function showRoom({ main, client, catalogue }, where) {
         );
         return;
       }
-      if (catalogue.dev) sessionStorage.setItem("vinom.kept_out", where.room);
       const canWatch = ["room_full", "room_started", "not_seated"].includes(error.code) && where.game && !where.watch;
       notice(
         "You can’t join",
@@ -79,11 +73,6 @@ export function showRoom({ main, client, catalogue }, where) {
     }
   }
 
-  function joinAfterAll() {
-    sessionStorage.removeItem("vinom.kept_out");
-    enter();
-  }
-
   /** @param {string} roomId @param {string} game */
   async function reopen(roomId, game) {
     try {
@@ -97,12 +86,9 @@ export function showRoom({ main, client, catalogue }, where) {
   /** @param {string} game */
   async function sit(game) {
     const roomId = where.room;
-    // An invitation to a room that has closed must not open another one. After a save in
-    // `vinom dev` the page opens its own room again.
-    const [ours] = (sessionStorage.getItem("vinom.add_bots") ?? "").split(" ");
-    const create = Boolean(catalogue.dev) && ours === roomId;
     try {
-      return await client.join(game, { roomId, spectate: where.watch, create });
+      // An invitation to a room that has closed must not open another one.
+      return await client.join(game, { roomId, spectate: where.watch, create: false });
     } catch (/** @type {any} */ error) {
       // A player who has a seat in a match cannot watch it.
       if (!where.watch || error.code !== "already_in_match") throw error;
@@ -146,7 +132,7 @@ export function showRoom({ main, client, catalogue }, where) {
         if (catalogue.dev) keepLog();
       },
     };
-    // With `vinom dev` the page is loaded again when a board is saved, and the game goes on.
+    // With `vinom dev` the page is loaded again when a board is saved, and play goes on.
     const keepLog = () => {
       const lines = [...log.children].map((one) => one.textContent);
       sessionStorage.setItem("vinom.log", JSON.stringify([room.roomId, ...lines]));
@@ -327,17 +313,8 @@ export function showRoom({ main, client, catalogue }, where) {
       showPlayers();
     }
 
-    /** With `vinom dev` each save closes all rooms: add the same number of bots to the next one. */
-    function rememberBots() {
-      if (!catalogue.dev) return;
-      const others = room.players.filter((one) => one.seat !== room.seat);
-      const areBots = room.isHost && others.every((one) => one.state === "bot");
-      sessionStorage.setItem("vinom.add_bots", `${room.roomId} ${areBots ? others.length : 0}`);
-    }
-
     undo.push(
       room.on("change", update),
-      room.on("change", rememberBots),
       room.on("state", () => {
         showTable();
         // A list need not change twenty times per second.
@@ -357,10 +334,6 @@ export function showRoom({ main, client, catalogue }, where) {
       board?.stop?.();
       end();
       if (reason === "left") return;
-      if (reason === "lost" && catalogue.dev) {
-        location.reload();
-        return;
-      }
       if (room.isMatch && reason === "void" && room.seat !== null) {
         // Players who came are at the front of the queue again: the lobby shows it.
         toast("Not enough players came, so you are waiting for another match.");
