@@ -154,6 +154,22 @@ class EditedTests(EditedCase):
         self.assertEqual(self.heard()["view"], {"total": 3})
         self.assertEqual(self.save(), "1 of 1 inputs kept")
 
+    def test_who_left_meanwhile(self) -> None:
+        """
+        Who has left after the input that does not fit has left now, too.
+        """
+        left = "    def left(self, s, seat, now):\n        return State(-1)\n\n"
+        leaves = ("    def view(", f"{left}    def view(")
+        self.save(leaves)
+        self.add(self.ann, 1, 50)
+        self.bob.ask("leave_room")
+        self.world.turn()
+        self.assertEqual(self.heard()["view"], {"total": -1})
+        told = self.save(("> 100", "> 10"), (leaves[0], leaves[1].replace("-1", "-2")))
+        self.assertIn("0 of 2 inputs kept", told)
+        self.assertEqual(self.heard()["view"], {"total": -2})
+        self.assertEqual(self.save(leaves), "1 of 1 inputs kept")
+
     def test_actions_and_failures(self) -> None:
         """
         So is an input that cannot be read any more, or at which the game fails, with
@@ -205,7 +221,8 @@ class EditedTests(EditedCase):
         """
         self.add(self.ann, 1, 60)
         self.assertIn(
-            "fails at its start", self.save(("return State()", "return 1 / 0"))
+            "the round begins again: ZeroDivisionError",
+            self.save(("return State()", "return 1 / 0")),
         )
         self.assertIn("ZeroDivisionError", self.ann.heard()[-1]["data"]["fault"])
         self.flushLoggedErrors(ZeroDivisionError)

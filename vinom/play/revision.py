@@ -7,7 +7,7 @@ thing that does not fit any more is named, and with it all that followed is drop
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import attrs
@@ -57,11 +57,13 @@ class Revised:
     A room's play by other rules.
 
     :ivar play: where it stands.
-    :ivar kept: how many of the inputs led there.
+    :ivar inputs: what led there: of a history.
+    :ivar kept: how many of the history's that were.
     :ivar wrong: the first that does not fit, and why; empty if all fit.
     """
 
     play: Play
+    inputs: list[bytes]
     kept: int
     wrong: str
 
@@ -78,7 +80,7 @@ def play_again(
     read = msgspec.msgpack.Decoder(RawRecorded).decode
     play, advances = _begun(history.plan, game, guard), Advances()
     if not history.is_whole:
-        return Revised(play, 0, f"there are more than {MOST_INPUTS} inputs")
+        return Revised(play, [], 0, f"there are more than {MOST_INPUTS} inputs")
     for kept, payload in enumerate(history.inputs):
         raw = read(payload)
         before = Point(play.state, play.version, play.time, play.ticks)
@@ -93,9 +95,22 @@ def play_again(
             wrong = _in_words(raw, error, history.plan)
             play = Play(game, guard=play.guard, plan=history.plan)
             play.resume(before, len(history.plan.seats))
-            return Revised(play, kept, wrong)
+            inputs = history.inputs[:kept]
+            _follow_seats(play, inputs, map(read, history.inputs[kept + 1 :]))
+            return Revised(play, inputs, kept, wrong)
         play.events.clear()
-    return Revised(play, len(history.inputs), "")
+    return Revised(play, history.inputs, len(history.inputs), "")
+
+
+def _follow_seats(
+    play: Play, inputs: list[bytes], later: Iterable[RawRecorded]
+) -> None:
+    """Let those come and go who did so later: their seats are as they are now."""
+    for raw in later:
+        if raw.kind in ("joined", "dropped", "returned", "left"):
+            moved = RawRecorded(raw.kind, play.time, raw.seat, raw.data)
+            repeat(play, moved, play.game)
+            inputs.append(encode_payload(moved))
 
 
 def _begun(plan: MatchPlan, game: Game[Any, Any], guard: Guard | None) -> Play:

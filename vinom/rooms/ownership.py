@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from math import inf
 from typing import Any
 
+import attrs
 from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -204,8 +205,8 @@ class OwnPolicy:
         """
         Play what happened by the room's game as it is now, and go on from there.
 
-        Players keep their seats. If the game fails already at its start, so does the
-        room; if it does not take these seats or options any more, the room closes.
+        Players keep their seats. If the game fails already at its start, the room does
+        so again; if it does not take these seats or options any more, the room closes.
         """
         played = room.round.played
         if not isinstance(played, RoomHost) or played.history is None:
@@ -218,30 +219,28 @@ class OwnPolicy:
         except Refused as refusal:
             room.close("crashed")
             return f"the room was closed: {refusal}"
-        except GAME_ERRORS:
+        except GAME_ERRORS as error:
             room.round.revise(self.lay(room, history.plan, now))
-            return "the game fails at its start"
-        play, all_inputs = again.play, len(history.inputs)
-        del history.inputs[again.kept :]
-        outcome = play.outcome
-        resumed = Resumed(
-            Point(
-                play.state,
-                play.version,
-                play.time if again.wrong else before.match_time(now),
-                play.ticks,
-            ),
-            tuple(how.value for how in before.presence),
-            outcome,
-            None if outcome is None else before.linger_left(now) or room.game.linger,
-            () if outcome is None else (RoundOver(outcome),),
+            return f"the round begins again: {type(error).__qualname__}: {error}"
+        play, outcome, count = again.play, again.play.outcome, len(history.inputs)
+        history.inputs = again.inputs
+        resumed = before.resumed_from(now)
+        time = play.time if again.wrong else resumed.point.time
+        resumed = attrs.evolve(
+            resumed,
+            point=Point(play.state, play.version, time, play.ticks),
+            ended=outcome,
+            linger=None if outcome is None else resumed.linger or room.game.linger,
+            effects=() if outcome is None else (RoundOver(outcome),),
+            # They are of the class before.
+            waiting=(),
             is_here=True,
         )
         recorded = played.part, played.recording.length
         host = self._go_on(room.game, before.plan, recorded, resumed, history)
         host.acted[:], host.applied[:] = played.acted, played.applied
         room.round.revise(host)
-        told = f"{again.kept} of {all_inputs} inputs kept"
+        told = f"{again.kept} of {count} inputs kept"
         return f"{told}: {again.wrong}" if again.wrong else told
 
 
