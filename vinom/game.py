@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import cache, lru_cache
 from hashlib import blake2b
+from inspect import cleandoc
 from operator import attrgetter
 from struct import Struct as Layout
 from types import MappingProxyType
@@ -406,9 +407,10 @@ class Game(Generic[S, A]):
     :cvar reveals: names of state fields in which the rules reveal something of what is
         `secret` or `hidden`, such as the hits on a ship; ``vinom check`` reports any
         other field that does, and that others see.
-    :cvar shows: the struct that `view` returns; ``vinom schema`` describes it.
-    :cvar tells: the structs of events' data, by the events' kinds; ``vinom schema``
-        describes them.
+    :cvar shows: the struct that `view` returns, if its annotation does not name it.
+    :cvar tells: the structs of events' data, by the events' kinds; ``None`` for no
+        data. Like `shows` it is tested by ``vinom check``, and described to clients by
+        ``/games.json`` and ``vinom schema``.
     :cvar shared: names of state fields that several audiences may see although the
         public may not, or that `setup` and `outcome` may show to everybody; ``vinom
         check`` reports any other such field as a leak.
@@ -448,7 +450,7 @@ class Game(Generic[S, A]):
     hidden: ClassVar[tuple[str, ...]] = ()
     reveals: ClassVar[tuple[str, ...]] = ()
     shows: ClassVar[type[Struct] | None] = None
-    tells: ClassVar[Mapping[str, type[Struct]]] = MappingProxyType({})
+    tells: ClassVar[Mapping[str, type[Struct] | None]] = MappingProxyType({})
     shared: ClassVar[tuple[str, ...]] = ()
     states: ClassVar[Literal["latest", "every"]] = "latest"
     grace_seconds: ClassVar[float | None] = None
@@ -643,23 +645,38 @@ def has_one_audience(game: type[Game[Any, Any]]) -> bool:
 
 
 @cache
+def view_of(game: Any, state: Any) -> type[Struct]:
+    """Return the struct that a game without a `view` of its own shows."""
+    if game.shows is not None:
+        declared: type[Struct] = game.shows
+        return declared
+    kept = [
+        (each.name, _kept_apart(each.type) if each.name in game.secret else each.type)
+        for each in fields(state)
+        if each.name not in (*game.hidden, *game._in_setup)
+        and Chance not in (each.type, *get_args(each.type))
+    ]
+    said = [base.__doc__ or "" for base in state.__mro__ if base not in State.__mro__]
+    about = {"__doc__": "\n\n".join(map(cleandoc, said))}
+    return defstruct(f"{game.__name__}View", kept, frozen=True, namespace=about)
+
+
+def _kept_apart(kind: Any) -> Any:
+    """Return the type of a tuple in which others see ``None``."""
+    entry: Any = (get_args(kind) or (Any,))[0] | None
+    return tuple.__class_getitem__((entry, ...))
+
+
+@cache
 def _showing(
-    game: type[Game[Any, Any]], state: type[Any]
+    game: Any, state: Any
 ) -> tuple[type[Struct], Callable[[Any], tuple[Any, ...]]]:
     """
     Find what a game without a `view` of its own shows: the struct, and its values.
 
     :raises TypeError: `Game.shows` has a field that the state lacks.
     """
-    shown = game.shows
-    if shown is None:
-        kept = [
-            (each.name, tuple[Any, ...] if each.name in game.secret else each.type)
-            for each in fields(state)
-            if each.name not in (*game.hidden, *game._in_setup)
-            and Chance not in (each.type, *get_args(each.type))
-        ]
-        shown = defstruct(f"{game.__name__}View", kept, frozen=True)
+    shown = view_of(game, state)
     names = shown.__struct_fields__
     missing = [name for name in names if not hasattr(state, name)]
     if missing:

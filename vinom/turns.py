@@ -30,6 +30,33 @@ class Rematch(Struct, frozen=True, forbid_unknown_fields=True, tag="rematch"):
     """Ask for another round."""
 
 
+class Began(Struct, frozen=True):
+    """A round has begun."""
+
+    round: int
+    starter: int
+
+
+class Ended(Struct, frozen=True):
+    """A round is over; see `TurnState.winner` and `TurnState.how`."""
+
+    winner: int | None
+    how: str
+
+
+class Out(Struct, frozen=True):
+    """A seat is out of the round."""
+
+    seat: int
+    how: str
+
+
+class OfSeat(Struct, frozen=True):
+    """A seat's time is up, or it asks for another round."""
+
+    seat: int
+
+
 class TurnState(State, frozen=True, kw_only=True):
     """
     What `TurnGame` keeps of a round; a game's own state inherits it.
@@ -130,6 +157,15 @@ class TurnGame(Game[S, A]):
     starter: ClassVar[Literal["drawn", "alternate"]] = "drawn"
     kept: ClassVar[tuple[str, ...]] = ()
     per_turn: ClassVar[tuple[str, ...]] = ()
+    tells: ClassVar[Mapping[str, type[Struct] | None]] = MappingProxyType(
+        {
+            "began": Began,
+            "ended": Ended,
+            "out": Out,
+            "timed_out": OfSeat,
+            "asked": OfSeat,
+        }
+    )
     seats = (2, 2)
     linger = 120.0
     state: ClassVar[type[TurnState]]

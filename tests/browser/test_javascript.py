@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from twisted.internet import reactor
@@ -12,7 +13,33 @@ from tests.support.child_nodes import start_node
 from tests.support.javascript import FOLDER, needs_javascript
 from tests.support.needs import path_of
 from vinom.node.web.pages import STATIC
+from vinom.play.contract import contract_of, document
+from vinom.play.game_loader import load_games
 from vinom.tools.commands.child_node import free_port
+from vinom.tools.schema.kinds import Reading
+from vinom.tools.schema.typescript import typescript
+
+#: A client that uses the types; the compiler demands an error where it says so.
+USE = """
+import { connect } from "./vinom.js";
+import type { TicTacToeRoom } from "./tictactoe.ts";
+
+const client = await connect({ url: "ws://127.0.0.1:1/ws" });
+const room = (await client.join("tictactoe")) as unknown as TicTacToeRoom;
+room.on("state", (newer) => console.log(newer.version));
+room.on("event", (event) => {
+  if (event.kind === "began") console.log(event.data.starter + event.number);
+  // @ts-expect-error
+  if (event.kind === "began") console.log(event.data.winner);
+});
+await room.act({ type: "place", row: 0, col: room.view!.board.length });
+await room.act({ type: "rematch" });
+// @ts-expect-error
+await room.act({ type: "place", row: "0", col: 0 });
+const seconds: number = room.options.turn_seconds + room.players.length;
+// @ts-expect-error
+room.view!.deck;
+"""
 
 
 class JavaScriptTestCase(TestCase):
@@ -57,6 +84,25 @@ class TypesTests(JavaScriptTestCase):
         )
         self.assertEqual(
             Path(made, "motion.d.ts").read_text(), (boards / "motion.d.ts").read_text()
+        )
+
+    async def test_schemas(self) -> None:
+        """
+        What `vinom schema --to ts` writes for our games fits vinom.js, and tells right
+        actions and fields from wrong ones.
+        """
+        folder = Path(self.mktemp()).resolve()
+        folder.mkdir()
+        (folder / "package.json").write_text('{"type": "module"}')
+        shutil.copy(STATIC / "vinom.js", folder)
+        for name, game in load_games().items():
+            written = typescript(Reading.of(document(contract_of(game))))
+            (folder / f"{name}.ts").write_text(written)
+        (folder / "use.ts").write_text(USE)
+        flags = "--noEmit --allowJs --strict --target es2022 --module nodenext"
+        files = sorted(map(str, folder.glob("*.ts")))
+        await self.run_node(
+            "node_modules/typescript/lib/tsc.js", *flags.split(), *files
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from importlib.metadata import entry_points
 from inspect import signature
@@ -133,6 +133,12 @@ def _mistake_in(cls: type[Game[Any, Any]]) -> str:
             msgspec.convert(getattr(cls, name), kind)
         except msgspec.ValidationError:
             return f"{name} {getattr(cls, name)!r} must be {_IN_WORDS[kind]}"
+    if not isinstance(cls.tells, Mapping) or not all(
+        kind is None or _is_of_structs(kind) for kind in cls.tells.values()
+    ):
+        return f"tells {cls.tells!r} must map kinds of events to msgspec structs"
+    if cls.shows is not None and not _is_of_structs(cls.shows):
+        return f"shows must be a msgspec struct, not {cls.shows!r}"
     for name in ("actions", "options", "loadout"):
         if not _is_of_structs(getattr(cls, name)):
             return f"{name} must be a msgspec struct, not {getattr(cls, name)!r}"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
+from msgspec import Struct
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support import battleships as ships
-from vinom.game import Game
+from vinom.game import Event, Game, Step
 from vinom.tools.check.trial import try_game
 
 
@@ -26,6 +27,30 @@ class Misnamed(ships.Battle):
     secret = ("boats", "shots")
 
 
+class Hit(Struct, frozen=True):
+    """A shot."""
+
+    cell: int
+    hit: str
+
+
+class Mistelling(ships.Battle):
+    """Sends events that differ from what it declares, and views that do."""
+
+    shows = Hit
+    tells: ClassVar[Any] = {"shot": Hit}
+
+    def view(self, s: Any, audience: Any) -> Any:
+        return {"cell": 1, "hit": s.turn, "phase": s.phase} | {
+            "turn": s.turn,
+            "waiting": s.waiting,
+            "rematch": s.rematch,
+        }
+
+    def begin(self, s: Any, now: float) -> Any:
+        return Step(s, (Event("sailed"),))
+
+
 class DeclaredTests(SynchronousTestCase):
     def test_kept_secrets_pass(self) -> None:
         """
@@ -33,6 +58,18 @@ class DeclaredTests(SynchronousTestCase):
         it in the fields that it names, passes.
         """
         self.assertEqual(leaks_of(ships.Battle()), [])
+
+    def test_what_is_sent_is_what_is_declared(self) -> None:
+        """
+        A view that is not of its declared type, an event whose data is not, and an
+        event that is not declared are found.
+        """
+        found = "\n".join(leaks_of(Mistelling()))
+        self.assertIn("view() does not return Hit: Expected `str`, got", found)
+        self.assertIn(
+            "event 'shot' does not fit Hit: Expected `str`, got `bool`", found
+        )
+        self.assertIn("event 'sailed' is not declared; add it to tells", found)
 
     def test_names_that_cannot_be_meant(self) -> None:
         """

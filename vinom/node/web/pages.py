@@ -31,6 +31,7 @@ from vinom.base.limits.buckets import TokenBucket
 from vinom.errors import Code, Misconfigured, Refused
 from vinom.game import Game
 from vinom.net.web.answers import Page, answer, missing, refuse
+from vinom.play.contract import contract_of, document
 from vinom.play.presentation import MEDIA_TYPES, Presentation, address_of, present
 
 STATIC = Path(__file__).resolve().parent / "static"
@@ -387,6 +388,7 @@ def described(game: Game[Any, Any]) -> dict[str, Any]:
         "actions": [_schema(action) for action in actions],
         "options": _schema(game.options),
         "loadout": _schema(game.loadout),
+        "contract": document(contract_of(game)),
     }
 
 

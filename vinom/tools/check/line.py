@@ -18,9 +18,10 @@ from msgspec import Struct
 
 from vinom.base.model import MatchEnd, MatchPlan, SeatPlan
 from vinom.errors import Misconfigured, Refused, Rejected
-from vinom.game import Chance, Game, Step
+from vinom.game import Chance, Event, Game, Step
 from vinom.play.choices import seats_for
 from vinom.play.clock import Advances
+from vinom.play.contract import contract_of, misfit
 from vinom.play.guard import Guard, TooSlow
 from vinom.play.play import GAME_ERRORS, Play, Recorded, seat_at
 from vinom.play.recording import (
@@ -40,8 +41,8 @@ class Finding(Struct, frozen=True):
     """
     One thing that the author must change.
 
-    :ivar rule: "state", "pure", "fault", "ends", "left", "setup", "tick", "replay",
-        "leak" or "hash_seed".
+    :ivar rule: "state", "pure", "fault", "ends", "left", "view", "setup", "event",
+        "tick", "replay", "leak" or "hash_seed".
     :ivar message: what is wrong, for the author.
     :ivar when: the time in the trial, and what plays it again.
     """
@@ -236,6 +237,7 @@ class Line:
         self.newcomers = 0
         self.longest = 0
         self.search = Search(game, self.play.ask)
+        self._contract = contract_of(game)
         self._views = Views(self.twice, self.play.ask)
         self._actions = RandomActions(game.actions, Chance(seed).fork("actions"))
         self._loadouts = RandomActions(game.loadout, Chance(seed).fork("newcomers"))
@@ -437,11 +439,37 @@ class Line:
         """Encode the views that a room would send now."""
         play = self.play
         for seat in (*range(len(self.plan.seats)), None):
-            self.longest = max(self.longest, len(self._shown(seat)))
+            shown = self._shown(seat)
+            self.longest = max(self.longest, len(shown))
+            self._fits("view()", "view", shown)
         if self._setup_bytes is None:
             self._setup_bytes = self._views.setup(play.state)
             if self._setup_bytes:
+                self._fits("setup()", "setup", self._setup_bytes)
                 self._setup = msgspec.msgpack.decode(self._setup_bytes)
+
+    def _fits(self, call: str, part: str, data: bytes) -> None:
+        """Compare what is sent with what is declared."""
+        kind = self._contract.parts[part]
+        why = misfit(data, kind)
+        if why:
+            name = getattr(kind, "__name__", kind)
+            self.trial.found(part, f"{call} does not return {name}: {why}")
+
+    def _note_events(self, events: Iterable[Event]) -> None:
+        """Compare events with those that are declared."""
+        known = self._contract.events
+        for event in events:
+            if event.kind in known:
+                kind = known[event.kind]
+                why = misfit(msgspec.msgpack.encode(event.data), kind)
+                if why:
+                    name = getattr(kind, "__name__", kind)
+                    words = f"event {event.kind!r} does not fit {name}: {why}"
+                    self.trial.found("event", words)
+            elif self._contract.is_closed:
+                words = f"event {event.kind!r} is not declared; add it to tells"
+                self.trial.found("event", words)
 
     def look_for_leaks(self) -> None:
         """Search the state for leaks, and compare the setup with the first one."""
@@ -477,6 +505,7 @@ class Line:
         events, play.events = play.events, []
         for event in events:
             play.recipients(event)
+        self._note_events(events)
         shown = self._shown(None)
         self.trial.trace.append(
             f"{play.time:.3f} {what} {seat} {self.twice.hash_of(play.state)} "

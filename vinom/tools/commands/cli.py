@@ -24,6 +24,7 @@ COMMANDS: dict[str, str] = {
     "shrink": "cut a recording that fails to the inputs that matter, as a test",
     "dev": "play a game while you write it, in a browser",
     "check": "check a game of yours for purity, replay and leaks",
+    "schema": "write what a game and its clients exchange, for typed clients",
     "chaos": "kill processes under a game of yours, and check that matches go on",
     "doctor": "check this machine for problems, and say how to fix them",
     "status": "show what a node is doing",
@@ -43,6 +44,7 @@ COMMANDS: dict[str, str] = {
 #: Commands that have a package of their own.
 _PACKAGES = {
     "check": "vinom.tools.check.command",
+    "schema": "vinom.tools.schema.command",
     "chaos": "vinom.tools.chaos.command",
     "doctor": "vinom.tools.doctor.command",
     "link-certificate": "vinom.tools.commands.link_certificate",
