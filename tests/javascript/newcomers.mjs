@@ -6,7 +6,7 @@ import { readFileSync } from "node:fs";
 
 globalThis.addEventListener ??= () => {};
 const { endingWords, leftWords, resultWords } = await import("../../vinom/node/web/static/words.js");
-const { inRank, roomWords } = await import("../../vinom/node/web/static/happening.js");
+const { inRank, ownWords, roomWords } = await import("../../vinom/node/web/static/happening.js");
 const { idleWords } = await import("../../vinom/node/web/static/boards/dice.js");
 const { nextToShow, roomsToShow } = await import("../../vinom/node/web/static/previews.js");
 
@@ -18,6 +18,7 @@ const functions = {
     resultWords(outcome, me, count, (seat) => (seat === me ? "You" : names[seat])),
   inRank: (rooms) => inRank(rooms).map((room) => room.room_id),
   roomWords,
+  ownWords,
   idleWords,
   /** The games of the first requests. */
   nextToShow: (still, moving, count) =>

@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.rooms.test_checkpoints import SECONDS, Node, Nodes, view
 from tests.support.live_rooms import Heard, Pair, PlayerLine
+from vinom.base.model import MatchPlan
 from vinom.game import Step
 
 DAY = 86400.0
@@ -35,11 +36,31 @@ class Letters(Pair):
         return () if s.over else (s.said % 2,)
 
 
+class Notes:
+    """Notes what is reported to the operator."""
+
+    def __init__(self) -> None:
+        self.noted: list[tuple[Any, ...]] = []
+
+    def round_over(self, plan: MatchPlan, outcome: Any) -> None:
+        self.noted.append(("over", outcome["round"]))
+
+    def match_over(self, plan: MatchPlan, reason: str) -> None:
+        self.noted.append(("over", reason))
+
+    def turn_began(
+        self, plan: MatchPlan, seat: int, version: int, left: float | None
+    ) -> None:
+        days = None if left is None else round(left / DAY, 2)
+        self.noted.append((plan.seats[seat].name, days))
+
+
 class SleepTests(SynchronousTestCase):
     """Ann and Bob play by letters, on nodes that share a store."""
 
     def setUp(self) -> None:
-        self.nodes = Nodes()
+        self.nodes, self.notes = Nodes(), Notes()
+        self.patch(Node, "results", self.notes)
         self.first = self.nodes.start("n1", [Letters])
         self.second = self.nodes.start("n2", [Letters])
         for node in (self.first, self.second):
@@ -200,3 +221,87 @@ class SleepTests(SynchronousTestCase):
             dan, _ = self.second.hello("dan")
             (said,) = dan.ask("join_room", game="letters", room_id=room_id)
             self.assertEqual(said["data"]["seat"], 1 if room_id == "r2" else 0)
+
+    def test_notices(self) -> None:
+        """
+        The operator is sent when a turn begins of a player who is away, once however
+        often the room wakes, and the end of the round, though nobody is there.
+        """
+        self.ann.do(1, word="one")
+        self.first.turn()
+        self.assertEqual(self.notes.noted, [], "Bob is here")
+        self.ann.hang_up()
+        self.bob.do(1, word="two")
+        self.first.turn()
+        self.assertEqual(self.notes.noted, [("ann", 3.0)])
+        self.leave(self.bob)
+        self.nodes.skip(DAY)
+        bob, _ = self.back(self.second, self.bob_key)
+        self.leave(bob)
+        self.assertEqual(len(self.notes.noted), 1)
+        self.nodes.skip(2 * DAY)
+        self.nodes.wait(2.0)
+        self.assertEqual(self.notes.noted[1:], [("over", 1)])
+
+    def test_my_games(self) -> None:
+        """
+        Each player finds all rooms with a seat of its own, awake or asleep, through any
+        node: those first where it has the turn.
+        """
+        self.ann.do(1, word="one")
+        self.first.turn()
+        bob, _ = self.second.back(self.bob_key)
+        for is_asleep in (False, True):
+            (said,) = bob.ask("my_games")
+            (game,) = said["data"]["games"]
+            self.assertEqual(
+                (game["room_id"], game["game"], game["state"], game["seat"]),
+                ("r1", "letters", "playing", 1),
+            )
+            self.assertEqual([one["name"] for one in game["players"]], ["ann", "bob"])
+            self.assertTrue(game["is_turn"])
+            self.assertEqual(round(game["due"] / DAY, 2), 3.0)
+            if not is_asleep:
+                self.leave(self.ann, self.bob)
+        bob.ask("join_room", game="letters", room_id="r2")
+        bob.ask("join_room", game="pair", room_id="r3")
+        self.second.turn()
+        (said,) = [one for one in bob.ask("my_games") if one["type"] == "own_games"]
+        self.assertEqual(
+            [one["room_id"] for one in said["data"]["games"]], ["r1", "r2", "r3"]
+        )
+        bob.ask("leave_room", room_id="r2")
+        self.nodes.wait(1.0)
+        (said,) = [one for one in bob.ask("my_games") if one["type"] == "own_games"]
+        self.assertEqual(
+            [one["room_id"] for one in said["data"]["games"]], ["r1", "r3"]
+        )
+
+    def test_too_many(self) -> None:
+        """
+        A player has seats in so many such rooms, asleep or not, and an address opens so
+        many; who has a seat always comes back to it.
+        """
+        self.leave(self.ann, self.bob)
+        third = self.nodes.start("n3", [Letters], lasting=2, places=3)
+        third.rooms.startService()
+        self.addCleanup(third.rooms.stopService)
+        cat, _ = third.hello("cat")
+
+        def join(line: PlayerLine, room_id: str) -> str:
+            said = line.ask("join_room", game="letters", room_id=room_id)[0]
+            third.turn()
+            self.nodes.wait(1.0)
+            found: str = said.get("error", {}).get("message", said["type"])
+            return found
+
+        self.assertEqual(join(cat, "r2"), "join_room_result")
+        self.assertEqual(join(cat, "r3"), "join_room_result")
+        self.assertIn("too many games that last", join(cat, "r4"))
+        cat.hang_up()
+        self.nodes.wait(2.0)
+        dan, _ = third.hello("dan")
+        self.assertIn("of your address opened too many", join(dan, "r4"))
+        self.assertEqual(join(dan, "r2"), "join_room_result")
+        _, said = self.back(third, self.ann_key)
+        self.assertEqual(said[0]["data"]["seat"], 0)

@@ -700,6 +700,34 @@ class Result:
         return f"{self.match_id}:{self.round}"
 
 
+@attrs.frozen
+class TurnNotice:
+    """
+    A game that lasts waits for a player who is away.
+
+    :ivar version: of the state since which it does.
+    :ivar due: when something happens by itself if the player does nothing, seconds
+        since the Unix epoch; ``None`` if that is never.
+    :ivar at: when it was noted, likewise.
+    """
+
+    match_id: str
+    room_id: str
+    game: str
+    seat: int
+    player_id: str
+    name: str
+    version: int
+    due: float | None
+    at: float
+    reason: str = attrs.field(default="your_turn", init=False)
+
+    @property
+    def result_id(self) -> str:
+        """The name of this notice, beside those of results."""
+        return f"turn:{self.match_id}:{self.version}:{self.seat}"
+
+
 #: How far the sending of a result is: it is not to be sent, waits for it, has been
 #: received, or is given up.
 ResultState = Literal["kept", "waiting", "sent", "dead"]
@@ -708,7 +736,7 @@ ResultState = Literal["kept", "waiting", "sent", "dead"]
 @attrs.frozen
 class KeptResult:
     """
-    A result in a store.
+    A result in a store, or a notice to be sent.
 
     :ivar cursor: its place in the order of all results; never used for another one.
     :ivar tries: how often sending it has failed.
@@ -716,7 +744,7 @@ class KeptResult:
     """
 
     cursor: str
-    result: Result
+    result: Result | TurnNotice
     state: ResultState = "kept"
     tries: int = 0
     why: str = ""

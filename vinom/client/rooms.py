@@ -18,6 +18,9 @@ from vinom.base.messages.rooms import (
     JoinRoom,
     Kicked,
     LeaveRoom,
+    MyGames,
+    OwnGame,
+    OwnGames,
     RoomClosed,
     RoomPaused,
     RoomSeat,
@@ -302,6 +305,19 @@ class PlayerRooms(LineUser):
         Fails with `LobbyRefusal` or `LineLost`.
         """
         return Deferred.fromCoroutine(self._ask(request))
+
+    def my_games(self) -> Deferred[tuple[OwnGame, ...]]:
+        """
+        List the rooms in which we have a seat, see `MyGames`: `join` gives it to us.
+
+        Fails with `LobbyRefusal` or `LineLost`.
+        """
+        return Deferred.fromCoroutine(self._my_games())
+
+    async def _my_games(self) -> tuple[OwnGame, ...]:
+        found = await self._ask(MyGames())
+        assert isinstance(found, OwnGames)
+        return found.games
 
     def close(self) -> None:
         """

@@ -169,6 +169,7 @@ class OwnPolicy:
         )
         # An action that was not applied counts for nothing: its player sends it again.
         host.acted[:] = host.applied[:] = kept.applied
+        host.turns = kept.noted
         return host
 
     def _go_on(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from base64 import b32encode
-from collections.abc import Coroutine, Mapping, Sequence, Set
+from collections.abc import Coroutine, Mapping, Sequence, Set, Sized
+from math import inf
 from typing import Any
 
 from msgspec import structs
@@ -20,6 +21,8 @@ from vinom.base.messages.rooms import (
     KickSeat,
     LeaveRoom,
     ListRooms,
+    MyGames,
+    OwnGames,
     PeekRoom,
     Reconnect,
     ReconnectResult,
@@ -31,7 +34,7 @@ from vinom.base.messages.rooms import (
     is_room_id,
 )
 from vinom.base.model import Player
-from vinom.errors import Code, Refused
+from vinom.errors import Code, Refused, Unreadable
 from vinom.fleet.relay.room import RelayFleet
 from vinom.game import Game
 from vinom.lobby.conversation.conversation import (
@@ -41,10 +44,12 @@ from vinom.lobby.conversation.conversation import (
     RoomAnswer,
 )
 from vinom.play.choices import canonical_loadout, canonical_options
+from vinom.play.hosting.checkpoints import read_checkpoint
 from vinom.play.hosting.keeping import Keeping
 from vinom.rooms.checkpoint import room_named
 from vinom.rooms.directory import RoomDirectory
 from vinom.rooms.matches import MatchRooms, is_match_id
+from vinom.rooms.own_games import kept_game, live_game
 from vinom.rooms.ownership import RoomOwnership, room_busy, room_ended, room_moves
 from vinom.rooms.room import NodeRoom
 from vinom.rooms.round import RoomContext, RoomTerms
@@ -97,6 +102,8 @@ class Rooms(Service):
         self.ownership = RoomOwnership(
             context, self.directory, games, fleets or {}, keeping
         )
+        # Addresses whose players have opened too many rooms that last.
+        self._full: set[str] = set()
         # Counts rooms that were made, to close one whose first player is refused.
         self._made = 0
         self._rooms, self._secrets = self.directory.rooms, self.directory.secrets
@@ -138,6 +145,22 @@ class Rooms(Service):
         :returns: the answer, or one that comes later; ``None`` if there is none.
         :raises Refused: it cannot be.
         """
+        if isinstance(request, MyGames):
+            return Deferred.fromCoroutine(self._own_games(conversation, player))
+        if (
+            isinstance(request, JoinRoom)
+            and not (request.spectate or conversation.is_visiting)
+            and (game := self._games.get(request.game)) is not None
+            and game.clock == "wall"
+        ):
+            later = self._join_lasting(conversation, player, request)
+            return Deferred.fromCoroutine(later)
+        return self._serve_anywhere(conversation, player, request)
+
+    def _serve_anywhere(
+        self, conversation: Conversation, player: Player, request: Request
+    ) -> RoomAnswer | Deferred[RoomAnswer]:
+        """Answer here, or at the node of the room."""
         if self._keeping is not None:
             visited = _visited(conversation, request)
             if visited is not None:
@@ -183,6 +206,51 @@ class Rooms(Service):
             case StartRoom() | AddBot() | KickSeat() | SetTeam() | Rematch():
                 return self._command(conversation, request)
         raise Refused(Code.UNKNOWN_TYPE, "no request has this type")
+
+    async def _own_games(
+        self, conversation: Conversation, player: Player
+    ) -> RoomAnswer:
+        """List the rooms in which a player has a seat."""
+        games = {
+            room_id: live_game(one.room, one.member)
+            for room_id, one in self._secrets.of(player.player_id).items()
+            if one.member.seat is not None
+        }
+        if self._keeping is not None:
+            kept = await self._keeping.store.seats_of(player.player_id)
+            check_open(conversation)
+            for room_id, (data, age) in kept.rooms.items():
+                try:
+                    found = kept_game(read_checkpoint(data), age, player.player_id)
+                except Unreadable:
+                    # A node of another version lists it.
+                    continue
+                if found is not None:
+                    games.setdefault(room_id, found)
+        ordered = sorted(
+            games.values(),
+            key=lambda one: (not one.is_turn, inf if one.due is None else one.due),
+        )
+        return OwnGames(tuple(ordered))
+
+    async def _join_lasting(
+        self, conversation: Conversation, player: Player, request: JoinRoom
+    ) -> RoomAnswer:
+        """Join a room that goes on while nobody is connected, unless of too many."""
+        if self._keeping is not None:
+            host, most = conversation.host, self._bounds.lasting
+            kept = await self._keeping.store.seats_of(player.player_id, host)
+            check_open(conversation)
+            if request.room_id not in kept.rooms and len(kept.rooms) >= most:
+                raise Refused(
+                    Code.TOO_MANY_ROOMS,
+                    "you have seats in too many games that last; leave one",
+                    {"limit": most},
+                )
+            is_full = bool(host) and kept.opened >= self._bounds.places
+            (self._full.add if is_full else self._full.discard)(host)
+        answer = self._serve_anywhere(conversation, player, request)
+        return await answer if isinstance(answer, Deferred) else answer
 
     def list_here(
         self, request: ListRooms, conversation: Conversation | None = None
@@ -234,7 +302,8 @@ class Rooms(Service):
                 return self._take_back(conversation, asked.room_id, membership)
             # By a resume token one may be here as somebody else.
             _check_absence(conversation, asked.room_id)
-        self._check_room_for(own)
+        # Those that last have a limit of their own, see `_join_lasting`.
+        self._check_room_for([one for one in own.values() if not _lasts(one)])
         self._check_room_for(conversation.memberships)
         host = conversation.host
         if self.directory.places.is_full(host):
@@ -267,7 +336,7 @@ class Rooms(Service):
             )
         return game
 
-    def _check_room_for(self, memberships: Mapping[str, Membership]) -> None:
+    def _check_room_for(self, memberships: Sized) -> None:
         most = self._bounds.per_client
         if len(memberships) >= most:
             raise Refused(
@@ -321,7 +390,8 @@ class Rooms(Service):
             raise room_busy(asked.room_id, 0.5, "this node is stopping")
         if self.ownership.is_draining:
             raise Refused(Code.DRAINING, "this server takes no new rooms")
-        if self.directory.opened.is_full(host):
+        is_full = game.clock == "wall" and host in self._full
+        if is_full or self.directory.opened.is_full(host):
             raise Refused(
                 Code.TOO_MANY_ROOMS,
                 "players of your address opened too many rooms",
@@ -563,9 +633,14 @@ class Rooms(Service):
         return await self._visits.seats(game, options, player_ids)
 
 
+def _lasts(membership: Membership) -> bool:
+    room: NodeRoom = membership.room
+    return room.round.is_lasting
+
+
 def _visited(conversation: Conversation, request: Request) -> VisitedRoom | None:
     """Find the room of another node that a request is about; the player is in it."""
-    if isinstance(request, JoinRoom | Reconnect | ListRooms):
+    if isinstance(request, JoinRoom | Reconnect | ListRooms | MyGames):
         return None
     try:
         room = conversation.membership(getattr(request, "room_id", None)).room

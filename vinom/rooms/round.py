@@ -179,6 +179,8 @@ class RoomBounds:
     :ivar per_client: rooms that one player, or one connection, may be in.
     :ivar per_address: rooms that players of one address opened; four times that for
         those of one /24 or /48.
+    :ivar lasting: rooms that go on while nobody is connected, in which one player may
+        have a seat; and so many as `places` that players of one address opened.
     :ivar places: seats and places of spectators that came from one address, likewise.
     :ivar spectators: of one room.
     :ivar close_seconds: how long a room stays after the last person left, and before
@@ -193,6 +195,7 @@ class RoomBounds:
     per_client: int = 8
     per_address: int = 64
     places: int = 1024
+    lasting: int = 64
     spectators: int = 256
     close_seconds: float = 30.0
     grace_seconds: float = 900.0
@@ -504,6 +507,8 @@ class Round:
                     return
                 if self._held:
                     self._run_held(keeper)
+            if not self.is_closed and isinstance(self.played, RoomHost):
+                self._note_turns(self.played)
             if not self.is_closed:
                 at = self.deadline()
                 if at is not None and at != self._armed_for:
@@ -513,6 +518,21 @@ class Round:
             # Our fault, not its game's: the other rooms must not suffer.
             self._log.failure("room {room_id} failed", room_id=self._terms.room_id)
             self._room.close("crashed")
+
+    def _note_turns(self, host: RoomHost) -> None:
+        """Report a turn that has begun of a player who is away."""
+        room, results = host.room, self._context.results
+        turns = room.play.turns if room.phase == "playing" else ()
+        if turns == host.turns:
+            return
+        before, host.turns = host.turns, turns
+        for seat in sorted(set(turns).difference(before)):
+            who = self._seating.at(seat)
+            away = isinstance(who, Member) and who.conversation is None
+            if away and results is not None and self.is_lasting:
+                due, time = room.play.due, room.match_time(self._seconds())
+                left = None if due is None else max(0.0, due - time)
+                results.turn_began(room.plan, seat, room.version, left)
 
     def released(self) -> None:
         """What waited for a checkpoint may be shown."""

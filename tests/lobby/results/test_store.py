@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.descriptors import opened_in
 from vinom.base.messages.operators import decode_result, encode_result
-from vinom.base.model import KeptResult, Result, ResultSeat
+from vinom.base.model import KeptResult, Result, ResultSeat, TurnNotice
 from vinom.errors import Misconfigured, StoreUnavailable
 from vinom.lobby.results.store import FILE, ResultStore, sync
 
@@ -62,6 +62,28 @@ class ResultStoreContract:
     def taken_ids(self, store: Any, now: float, most: int = 100) -> list[str]:
         found = self.taken(store, now, most)
         return [kept.result.result_id for kept in found]
+
+    def test_notices(self) -> None:
+        """
+        A notice is sent in the order of its match, forgotten once it is received, and
+        listed only if it was given up.
+        """
+        turn = TurnNotice("r1-ab", "r1", "letters", 0, "ann", "Ann", 3, NOW + DAY, NOW)
+        self.assertEqual(decode_result(encode_result(turn)), turn)
+        store = self.filled(turn, result("r1-ab"))
+        self.assertEqual(store.add(turn, is_wanted=True), "")
+        self.assertEqual(self.ids(store), ["r1-ab:1"])
+        (first,) = self.taken(store, NOW)
+        self.assertEqual(first.result, turn)
+        self.assertTrue(store.sent(first.cursor))
+        (second,) = self.taken(store, NOW)
+        self.assertEqual(second.result.result_id, "r1-ab:1")
+        self.assertEqual(store.counts().kept, 1)
+        store.add(turn, is_wanted=True)
+        store.sent(second.cursor)
+        (again,) = self.taken(store, NOW)
+        store.give_up(again.cursor, "gone")
+        self.assertEqual([one.result for one in store.dead("", 9)], [turn])
 
     def test_kept(self) -> None:
         """

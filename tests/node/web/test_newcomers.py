@@ -29,6 +29,22 @@ def _room(room_id: str, **facts: Any) -> dict[str, Any]:
 
 
 class WordsTests(SynchronousTestCase):
+    def test_own_games(self) -> None:
+        """
+        A game that sleeps says with whom it is, whose turn it is and how long.
+        """
+        players = [{"seat": 0, "name": "Ann"}, {"seat": 1, "name": "Bob"}]
+        own = {"state": "playing", "seat": 0, "players": players, "is_turn": True}
+        for more, words in (
+            ({"due": 3 * 86400 - 60}, "With Bob: your turn, 2 days left"),
+            ({"due": 86400}, "With Bob: your turn, 24 hours left"),
+            ({"due": 61, "is_turn": False}, "With Bob: not your turn, 2 minutes left"),
+            ({"due": None}, "With Bob: your turn"),
+            ({"due": None, "state": "over"}, "With Bob: the round is over"),
+            ({"state": "gathering", "players": players[:1]}, "waiting for players"),
+        ):
+            self.assertEqual(_call("ownWords", {**own, **more}), words)
+
     def test_left(self) -> None:
         """
         Players read the names of all who have left.

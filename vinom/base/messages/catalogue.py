@@ -66,6 +66,8 @@ from vinom.base.messages.rooms import (
     LeaveRoom,
     ListRooms,
     MatchListUpdate,
+    MyGames,
+    OwnGames,
     PeekRoom,
     Reconnect,
     ReconnectResult,
@@ -104,7 +106,7 @@ def _by_tag(*types: type[Struct]) -> dict[str, type[Struct]]:
 REQUESTS = _by_tag(
     *(Hello, Queue, Cancel, Ping, Accept, Decline),
     *PARTY_REQUESTS,
-    *(JoinRoom, LeaveRoom, ListRooms, PeekRoom, Action, Ack, Reconnect),
+    *(JoinRoom, LeaveRoom, ListRooms, PeekRoom, MyGames, Action, Ack, Reconnect),
     *(StartRoom, AddBot, KickSeat, SetTeam, Rematch),
 )
 #: Every answer and push, likewise.
@@ -114,7 +116,7 @@ PUSHES = _by_tag(
     *(PartyInvite, PartyClosed, PartyList),
     *(JoinRoomResult, ReconnectResult, RoomDone, RoomList, RoomListUpdate),
     *(ClientJoined, ClientLeft, RoomStarted, GameState, RoundOver, RoundBegan),
-    *(MatchListUpdate, RoomPeek, RoomPaused, Kicked, RoomClosed, TeamSet),
+    *(MatchListUpdate, RoomPeek, OwnGames, RoomPaused, Kicked, RoomClosed, TeamSet),
 )
 _answers = json.Decoder(Answer)
 _versions = json.Decoder(_Version)

@@ -15,7 +15,7 @@ from msgspec import Meta, MsgspecError, Raw, Struct, json, structs
 
 from vinom.base.messages.envelope import ShortText
 from vinom.base.messages.lobby import MatchFound
-from vinom.base.model import KeptResult, Result, ResultSeat, ResultState
+from vinom.base.model import KeptResult, Result, ResultSeat, ResultState, TurnNotice
 from vinom.errors import Code, Refused, field_of
 
 #: Most players of one match that an outside matchmaker starts.
@@ -113,6 +113,22 @@ class ResultFacts(Struct, frozen=True):
     reason: str
     recording: str | None
     time: float
+    event: str = "over"
+
+
+class TurnFacts(Struct, frozen=True, tag="your_turn", tag_field="event"):
+    """A notice; its fields are those of `vinom.base.model.TurnNotice`."""
+
+    id: str
+    match_id: str
+    room_id: str
+    game: str
+    seat: int
+    player_id: str
+    name: str
+    version: int
+    due: float | None
+    time: float
 
 
 class KeptFacts(Struct, frozen=True):
@@ -131,11 +147,28 @@ class KeptFacts(Struct, frozen=True):
 
 
 _results = json.Decoder(ResultFacts)
+_turns = json.Decoder(TurnFacts)
+_TURN = b'{"event":"your_turn"'
 _encode = json.Encoder().encode
 
 
-def encode_result(result: Result) -> bytes:
-    """Write a result as JSON."""
+def encode_result(result: Result | TurnNotice) -> bytes:
+    """Write a result, or a notice, as JSON."""
+    if isinstance(result, TurnNotice):
+        return _encode(
+            TurnFacts(
+                result.result_id,
+                result.match_id,
+                result.room_id,
+                result.game,
+                result.seat,
+                result.player_id,
+                result.name,
+                result.version,
+                result.due,
+                result.at,
+            )
+        )
     return _encode(
         ResultFacts(
             result.result_id,
@@ -156,12 +189,25 @@ def encode_result(result: Result) -> bytes:
     )
 
 
-def decode_result(text: bytes) -> Result:
+def decode_result(text: bytes) -> Result | TurnNotice:
     """
     Read what `encode_result` wrote.
 
     :raises msgspec.MsgspecError: it is something else.
     """
+    if text.startswith(_TURN):
+        turn = _turns.decode(text)
+        return TurnNotice(
+            turn.match_id,
+            turn.room_id,
+            turn.game,
+            turn.seat,
+            turn.player_id,
+            turn.name,
+            turn.version,
+            turn.due,
+            turn.time,
+        )
     facts = _results.decode(text)
     return Result(
         match_id=facts.match_id,

@@ -163,6 +163,14 @@ class ListRooms(Request, frozen=True, tag="list_rooms", tag_field="type"):
     matches: bool = False
 
 
+class MyGames(Request, frozen=True, tag="my_games", tag_field="type"):
+    """
+    List the rooms in which you have a seat, with any device that has your key or your
+    account: those of games that last for days, wherever they sleep, and those in which
+    your server keeps you a seat.
+    """
+
+
 class PeekRoom(Request, frozen=True, tag="peek_room", tag_field="type"):
     """
     Show a room once, as a spectator sees it, without entering it. Not for matches.
@@ -271,7 +279,7 @@ class Reconnect(Request, frozen=True, tag="reconnect", tag_field="type"):
 #: All of these but `Action`, which takes a way of its own.
 ROOM_REQUESTS: frozenset[type[Request]] = frozenset(
     (
-        *(JoinRoom, LeaveRoom, ListRooms, PeekRoom, Ack, Reconnect),
+        *(JoinRoom, LeaveRoom, ListRooms, PeekRoom, MyGames, Ack, Reconnect),
         *(StartRoom, AddBot, KickSeat, SetTeam, Rematch),
     )
 )
@@ -397,6 +405,30 @@ class RoomList(Push, frozen=True, tag="rooms", tag_field="type"):
 
     rooms: tuple[RoomFacts, ...]
     total: int
+
+
+class OwnGame(Struct, frozen=True):
+    """
+    A room in which you have a seat; ``join_room`` with its id gives it to you.
+
+    :ivar is_turn: does a game that lasts for days wait for you?
+    :ivar due: in how many seconds something happens by itself, for example that a turn
+        is over; null if nothing does, or it is not known.
+    """
+
+    room_id: str
+    game: str
+    state: str
+    seat: int
+    players: tuple[RoomSeat, ...]
+    is_turn: bool
+    due: float | None
+
+
+class OwnGames(Push, frozen=True, tag="own_games", tag_field="type"):
+    """Answers `MyGames`: those that wait for you first, the most urgent first."""
+
+    games: tuple[OwnGame, ...]
 
 
 class RoomPeek(Push, frozen=True, tag="room_peek", tag_field="type"):

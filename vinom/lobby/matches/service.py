@@ -98,6 +98,11 @@ class ResultWatch(Protocol):
     def match_over(self, plan: MatchPlan, reason: str) -> None:
         """Note that a match ended before any round of it was over."""
 
+    def turn_began(
+        self, plan: MatchPlan, seat: int, version: int, left: float | None
+    ) -> None:
+        """Note that a game waits for a player who is away, and for how long."""
+
 
 class MatchFleet(Protocol):
     """Where matches are played: `vinom.fleet.fleet.Fleet`, or a relay before it."""

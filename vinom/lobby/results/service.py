@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 
 from vinom.base.limits.logged import BoundedLog
 from vinom.base.messages.operators import kept_facts
-from vinom.base.model import KeptResult, MatchPlan, Result, ResultSeat
+from vinom.base.model import KeptResult, MatchPlan, Result, ResultSeat, TurnNotice
 from vinom.base.reactor.alarm import Timer
 from vinom.errors import Code, Refused, StoreUnavailable
 from vinom.game import Game
@@ -61,7 +61,7 @@ class Results(Service):
         self._store, self._games, self._reactor = store, games, reactor
         self._recording_of, self._sending = recording_of, sending
         self._bounded = BoundedLog(self._log, reactor)
-        self._unstored: deque[Result] = deque()
+        self._unstored: deque[Result | TurnNotice] = deque()
         self._is_storing = False
         self._alarm = Timer(self._reactor)
         self.counts: Counter[str] = Counter()
@@ -110,6 +110,33 @@ class Results(Service):
         """
         self._note(plan, reason, {"round": 0, "places": (), "scores": ()})
 
+    def turn_began(
+        self, plan: MatchPlan, seat: int, version: int, left: float | None
+    ) -> None:
+        """
+        Note that a game waits for a player who is away, if notices are sent.
+
+        :param plan: of the match, with those who have its seats now.
+        :param version: of the state.
+        :param left: in how many seconds something happens by itself.
+        """
+        if self._sending is None:
+            return
+        who, now = plan.seats[seat], self._reactor.seconds()
+        self._keep(
+            TurnNotice(
+                plan.match_id,
+                plan.match_id.rpartition("-")[0],
+                plan.game,
+                seat,
+                who.player_id,
+                who.name,
+                version,
+                None if left is None else round(now + left, 3),
+                round(now, 3),
+            )
+        )
+
     def _note(self, plan: MatchPlan, reason: str, outcome: Mapping[str, Any]) -> None:
         try:
             result = self._result(plan, reason, outcome)
@@ -121,6 +148,9 @@ class Results(Service):
                 match_id=plan.match_id,
             )
             return
+        self._keep(result)
+
+    def _keep(self, result: Result | TurnNotice) -> None:
         if len(self._unstored) >= MOST_UNSTORED:
             self.counts["unkept"] += 1
             self._bounded.error(

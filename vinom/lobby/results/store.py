@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 
 from vinom.base.messages.operators import decode_result, encode_result
-from vinom.base.model import KeptResult, Result, ResultCounts
+from vinom.base.model import KeptResult, Result, ResultCounts, TurnNotice
 from vinom.errors import Misconfigured, StoreUnavailable
 
 #: SQLite crashes if a connection is closed that another thread is using.
@@ -38,6 +38,8 @@ CREATE INDEX IF NOT EXISTS due ON results (due, position) WHERE state = 'waiting
 CREATE INDEX IF NOT EXISTS turn ON results (match_id, position) WHERE state = 'waiting';
 CREATE INDEX IF NOT EXISTS dead ON results (position) WHERE state = 'dead';
 """
+#: Is it a notice? It is listed only if it was given up, and forgotten once it is sent.
+_IS_TURN = "id GLOB 'turn:*'"
 _KEPT = "SELECT position, text, state, tries, why FROM results "
 
 #: A result's position is the millisecond in which it was noted, times this, and one
@@ -62,7 +64,8 @@ def _write_cursor(position: int) -> str:
 @attrs.define(eq=False)
 class ResultStore:
     """
-    Results of rounds, oldest first, and how far sending each of them is.
+    Results of rounds, oldest first, and how far sending each of them is; and notices,
+    until they are sent.
 
     The store is bounded by number and age; the oldest results give way, sent or not. Of
     each match the results are sent in order: one that waits keeps back the later ones,
@@ -183,7 +186,7 @@ class ResultStore:
         self._count -= len(gone)
         self._forgotten += sum(state in ("waiting", "dead") for (state,) in gone)
 
-    def add(self, result: Result, *, is_wanted: bool) -> str:
+    def add(self, result: Result | TurnNotice, *, is_wanted: bool) -> str:
         """
         Keep a result, unless one of this match and round is kept.
 
@@ -225,7 +228,7 @@ class ResultStore:
         :param most: list at most this many.
         :raises ValueError: this is no cursor.
         """
-        which = "WHERE position > ? ORDER BY position LIMIT ?"
+        which = f"WHERE position > ? AND NOT {_IS_TURN} ORDER BY position LIMIT ?"
         return self._listed(which, _read_cursor(cursor), most)
 
     def dead(self, cursor: str, most: int) -> list[KeptResult]:
@@ -272,7 +275,13 @@ class ResultStore:
 
     def sent(self, cursor: str) -> bool:
         """Note that a result was received. Returns ``False`` if it waits no more."""
-        return self._change(cursor, "waiting", "state = 'sent'")
+        is_sent = self._change(cursor, "waiting", "state = 'sent'")
+        gone = self._do(
+            f"DELETE FROM results WHERE position = ? AND {_IS_TURN} RETURNING position",
+            _read_cursor(cursor),
+        )
+        self._count -= len(gone)
+        return is_sent
 
     def postpone(self, cursor: str, at: float, why: str) -> bool:
         """

@@ -16,7 +16,7 @@ from typing import Literal
 import attrs
 
 from vinom.base.messages.operators import encode_result
-from vinom.base.model import Result
+from vinom.base.model import Result, TurnNotice
 from vinom.errors import Misconfigured
 
 #: What a secret in its file begins with.
@@ -92,9 +92,11 @@ class Signed:
     body: bytes
 
 
-def signed_request(secrets: tuple[bytes, ...], result: Result, now: float) -> Signed:
+def signed_request(
+    secrets: tuple[bytes, ...], result: Result | TurnNotice, now: float
+) -> Signed:
     """
-    Write the request that sends a result.
+    Write the request that sends a result, or a notice.
 
     :param now: seconds since the Unix epoch.
     """

@@ -94,7 +94,8 @@ class KeptPlay(Struct, frozen=True):
     :ivar recorded: how long that part was, bytes.
     :ivar forfeits: seats that are dropped, and in how many seconds each is given up.
     :ivar due: match time at which the game is called next.
-    :ivar turns: seats that it waits for, and that the operator knows of.
+    :ivar turns: seats that it waits for.
+    :ivar noted: those of which the operator has been sent that.
     """
 
     plan: MatchPlan
@@ -114,6 +115,7 @@ class KeptPlay(Struct, frozen=True):
     forfeits: tuple[tuple[int, float], ...] = ()
     due: float | None = None
     turns: tuple[int, ...] = ()
+    noted: tuple[int, ...] = ()
 
 
 class Checkpoint(Struct, frozen=True):
@@ -219,6 +221,7 @@ def keep_play(host: RoomHost, codec: StateCodec, now: float) -> KeptPlay:
         resumed.forfeits,
         room.play.due,
         room.play.turns,
+        host.turns,
     )
 
 

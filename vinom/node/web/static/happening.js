@@ -9,7 +9,32 @@ const STATES = { gathering: "waiting for players", playing: "playing", over: "be
 /** @type {Record<string, string>} */
 const MATCH_STATES = { gathering: "about to begin", playing: "playing", over: "just over" };
 
+/** How often the games that sleep are asked for, ms. */
+const OWN_PAUSE = 20000;
+
 /** @typedef {import("./vinom.js").RoomFacts} RoomFacts */
+/** @typedef {import("./vinom.js").OwnGame} OwnGame */
+
+/**
+ * Say in a few words how a game of the player is, and how long there is time.
+ *
+ * @param {OwnGame} game
+ */
+export function ownWords({ state, seat, players, is_turn, due }) {
+  const others = players.filter((one) => one.seat !== seat).map((one) => one.name);
+  const who = others.length ? `With ${others.join(", ")}: ` : "";
+  if (state === "gathering") return `${who}waiting for players`;
+  if (state === "over") return `${who}the round is over`;
+  const left = due === null ? "" : `, ${longTime(due)} left`;
+  return `${who}${is_turn ? "your turn" : "not your turn"}${left}`;
+}
+
+/** @param {number} seconds */
+function longTime(seconds) {
+  if (seconds >= 2 * 86400) return plural(Math.floor(seconds / 86400), "day");
+  if (seconds >= 2 * 3600) return plural(Math.floor(seconds / 3600), "hour");
+  return plural(Math.ceil(seconds / 60), "minute");
+}
 
 /**
  * Sort rooms: those with a free seat first, those where nobody is connected last.
@@ -49,6 +74,8 @@ export function showHappening({ client }) {
   );
   /** @type {RoomFacts[]} */
   let matches = [];
+  /** @type {OwnGame[]} */
+  let own = [];
   let isWaiting = false;
   let isOver = false;
 
@@ -96,10 +123,12 @@ export function showHappening({ client }) {
 
   function showList() {
     const rooms = inRank(client.rooms.filter((one) => one.game !== "roomecho"));
+    const listed = new Set(rooms.map((one) => one.room_id));
+    const asleep = own.filter((one) => !listed.has(one.room_id) && one.room_id !== client.match?.match_id);
     const mine = client.match;
     // Our own match is listed apart: the list may not have it.
     const others = matches.filter((one) => one.room_id !== mine?.match_id);
-    const rows = [mine && ours(mine), ...rooms.map(roomRow), ...others.map(matchRow)].filter(Boolean);
+    const rows = [mine && ours(mine), ...asleep.map(ownRow), ...rooms.map(roomRow), ...others.map(matchRow)].filter(Boolean);
     const alive = rooms.filter((one) => one.connected > 0).length + others.length;
     now.hidden = alive === 0;
     now.textContent = `${plural(alive, "game")} now`;
@@ -133,6 +162,23 @@ export function showHappening({ client }) {
     const back = way(addressOf(match_id, game), "Return", `Return to ${title}`, `match ${match_id}`, ".primary");
     return row(game, `Y${title.slice(1)}`, "Your seat is kept.", back);
   }
+
+  /** @param {OwnGame} one */
+  function ownRow(one) {
+    const title = `your ${titleOf(one.game)}`;
+    const look = one.is_turn ? ".primary" : "";
+    const back = way(addressOf(one.room_id, one.game), "Return", `Return to ${title}`, `own ${one.room_id}`, look);
+    return row(one.game, `Y${title.slice(1)}`, ownWords(one), back);
+  }
+
+  const findOwn = () =>
+    client.myGames().then(
+      (found) => {
+        own = found;
+        if (!isOver) showList();
+      },
+      () => {},
+    );
 
   /** @param {RoomFacts} room */
   function roomRow(room) {
@@ -172,9 +218,12 @@ export function showHappening({ client }) {
       showList();
     }),
   ];
+  const asking = setInterval(findOwn, OWN_PAUSE);
   client.ready.then(
     () => {
-      if (!isOver && !isWaiting) showQueue();
+      if (isOver) return;
+      findOwn();
+      if (!isWaiting) showQueue();
     },
     () => {},
   );
@@ -191,6 +240,7 @@ export function showHappening({ client }) {
     element,
     stop() {
       isOver = true;
+      clearInterval(asking);
       for (const one of undo) one();
       say("");
       client.unwatchRooms().catch(() => {});

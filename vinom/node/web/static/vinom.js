@@ -66,6 +66,15 @@ const MOST_ACTIONS = 64;
  * @property {boolean} open
  * @property {number} connected players and spectators who are connected
  *
+ * @typedef {object} OwnGame A room in which the client has a seat; `join` with its id gives it back.
+ * @property {string} room_id
+ * @property {string} game
+ * @property {"gathering" | "playing" | "over"} state
+ * @property {number} seat
+ * @property {Member[]} players
+ * @property {boolean} is_turn does a game that lasts for days wait for the client?
+ * @property {number | null} due in how many seconds something happens by itself
+ *
  * @typedef {object} Peek How a room looks to spectators.
  * @property {string} room_id
  * @property {string} game
@@ -504,6 +513,16 @@ export class Client extends Emitter {
    */
   peek(roomId) {
     return this.request("peek_room", { room_id: roomId });
+  }
+
+  /**
+   * List the rooms in which you have a seat, with any device that has your key or account;
+   * those that wait for you first.
+   *
+   * @returns {Promise<OwnGame[]>}
+   */
+  myGames() {
+    return this.request("my_games", {}, (found) => found.games);
   }
 
   /** Stop watching the list of rooms. */
