@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from typing import ClassVar
+from typing import Any, ClassVar
 
 #: A request that is older than this may be a copy of a genuine one, seconds.
 OLDEST = 300
@@ -47,12 +47,19 @@ class Receiver(BaseHTTPRequestHandler):
         result = json.loads(body)
         if result["id"] not in self.known:
             self.known.add(result["id"])
+            self.take(result)
+        self.send_response(204)
+        self.end_headers()
+
+    def take(self, result: dict[str, Any]) -> None:
+        """Print what came, once."""
+        if result["event"] == "your_turn":
+            print(f"{result['id']}: it is {result['name']}'s turn", flush=True)
+        else:
             winners = result["places"][0] if result["places"] else []
             names = [seat["name"] for seat in result["seats"]]
             won = ", ".join(names[seat] for seat in winners) or "nobody"
             print(f"{result['id']} {result['reason']}: {won}", flush=True)
-        self.send_response(204)
-        self.end_headers()
 
     def log_message(self, format: str, *args: object) -> None:
         """Write no line for each request."""
