@@ -356,7 +356,8 @@ class Game(Generic[S, A]):
     :cvar title: what people see; by default the words of the class name.
     :cvar about: a sentence for the list of games; by default the first paragraph of
         the module's docstring, or of the class's.
-    :cvar rules: how to play, for people; blank lines separate paragraphs.
+    :cvar rules: how to play, for people; blank lines separate paragraphs. By default
+        what that docstring says after its first paragraph.
     :cvar icon: an image beside the game's module, such as "icon.svg". With "/" in
         front it is a file of the site, such as one of the setting ``page``.
     :cvar colours: of the seats, such as ``("#d1495b", "#2f6fde")``.

@@ -25,6 +25,7 @@ class DevelopmentTests(PageTestCase):
         ann.press("Play Pig with a bot")
         ann.see("What you see")
         ann.run("window.isOld = true")
+        ann.until("return document.title.includes('Your turn')")
         ann.press("Send roll")
         ann.see("rolled")
         self.picture("tutorial-pig", ann)

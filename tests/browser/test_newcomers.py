@@ -237,13 +237,14 @@ class CrashTests(PageTestCase):
         folder = Path(self.mktemp())
         folder.mkdir()
         text = (ROOT / "docs/tutorial/pig.py").read_text()
-        head, act, tail = text.partition("    def act(")
+        head, act, tail = text.partition("    def play(")
         body = tail.partition(":\n")
         broken = f"{head}{act}{body[0]}:\n        1 / 0\n{body[2]}"
         (folder / "pig.py").write_text(broken)
         self.allow_network_complaints()
         ann = self.player("Ann", port=self.develop(folder, "pig:Pig"))
         ann.press("Play Pig with a bot")
+        # The bot may begin, and fails then, too.
         ann.press("Send roll")
         ann.see("ZeroDivisionError")
         fault = ann.run("return document.querySelector('.fault').textContent")

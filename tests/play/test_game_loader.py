@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from msgspec import Struct
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.games import Tale, Teller
@@ -59,10 +60,24 @@ class Unnamed(Teller):
         return {}
 
 
+class Stay(Struct, frozen=True):
+    """Do nothing."""
+
+
+class Talk(Struct, frozen=True):
+    """Say nothing."""
+
+
 class Shapeless(Teller):
     """Takes any action, so nothing checks them."""
 
     actions = dict
+
+
+class Talker(Teller):
+    """Takes two kinds of actions, which a message can't tell apart."""
+
+    actions = Stay | Talk
 
 
 class LoadGamesTests(SynchronousTestCase):
@@ -135,6 +150,10 @@ class LoadGamesTests(SynchronousTestCase):
             (
                 "tests.play.test_game_loader:Shapeless",
                 "actions must be a msgspec struct",
+            ),
+            (
+                "tests.play.test_game_loader:Talker",
+                'actions: Stay needs a tag, such as tag="stay"',
             ),
         ):
             with self.assertRaisesRegex(Misconfigured, why):

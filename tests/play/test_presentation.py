@@ -17,7 +17,13 @@ from vinom.play.game_loader import load_game
 from vinom.play.presentation import address_of, present, title_from
 
 GAME = '''
-"""Cat And Mouse: a cat chases a mouse."""
+"""
+Cat And Mouse: a cat chases a mouse.
+
+It eats it.
+
+Then it sleeps.
+"""
 
 from msgspec import Struct
 
@@ -65,13 +71,15 @@ class DeclaredTests(GameTestCase):
     def test_defaults(self) -> None:
         """
         Without a word on its looks a game has a title from its class, and a
-        description that does not repeat it.
+        description that does not repeat it; the docstring's further paragraphs are the
+        rules.
         """
         look = present(self.load())
         self.assertEqual(
             (look.title, look.about), ("Cat And Mouse", "A cat chases a mouse.")
         )
         self.assertEqual((look.board, look.icon, dict(look.files)), (None, None, {}))
+        self.assertEqual(look.rules, "It eats it.\n\nThen it sleeps.")
 
     def test_titles(self) -> None:
         """

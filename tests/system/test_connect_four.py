@@ -110,7 +110,6 @@ class ConnectFourTests(TestCase):
 def _invite(host: Browser) -> str:
     """Open a room; returns the address for a friend."""
     host.press("Play Connect Four with friends")
-    host.press("Open the room")
     found = host.until("return document.querySelector('.invite input')?.value")
     return str(found)
 

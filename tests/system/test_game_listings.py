@@ -75,32 +75,38 @@ class ListingTests(SynchronousTestCase):
         """
         folder = DOCS / "tutorial"
         listing = (folder / "pig.py").read_text(encoding="utf-8")
-        self.assertLessEqual(len(listing.splitlines()), 70)
+        self.assertLessEqual(len(listing.splitlines()), 50)
         said = self.say(folder, "pig:Pig", 0)
         page = (DOCS / "tutorial-game.rst").read_text(encoding="utf-8")
         self.assertIn(f"   {said}", page)
 
     def test_pig_rules(self) -> None:
         """
-        Who holds keeps the pot, who is silent for 30 seconds holds, and who is left
-        alone has won.
+        Who holds keeps the pot, who is silent for 30 seconds holds, nobody gets the pot
+        of a player who leaves, and who is left alone has won.
         """
         self.patch(sys, "path", [str(DOCS / "tutorial"), *sys.path])
         self.addCleanup(sys.modules.pop, "pig", None)
         pig = importlib.import_module("pig")
         match = play(pig.Pig, 3, seed=2)
-        self.assertEqual(match.rejected(1, pig.Roll()), "not_your_turn")
-        match.act(0, pig.Roll())
-        self.assertEqual([event.kind for event in match.events], ["rolled"])
+        first = match.view().turn
+        second, third = (first + 1) % 3, (first + 2) % 3
+        self.assertEqual(match.rejected(second, pig.Roll()), "not_your_turn")
+        match.act(first, pig.Roll())
+        self.assertEqual([event.kind for event in match.events], ["began", "rolled"])
         pot = match.view().pot
-        match.act(0, pig.Hold())
-        self.assertEqual((match.view().scores[0], match.view().turn), (pot, 1))
+        match.act(first, pig.Hold())
+        self.assertEqual((match.view().scores[first], match.view().turn), (pot, second))
+        match.act(second, pig.Roll())
+        self.assertGreater(match.view().pot, 0)
         match.wait(30.0)
-        self.assertEqual(match.view().turn, 2)
-        match.leave(2)
-        match.leave(0)
+        self.assertEqual(match.view().turn, third)
+        match.act(third, pig.Roll())
+        match.leave(third)
+        self.assertEqual((match.view().turn, match.view().pot), (first, 0))
+        match.leave(first)
         assert match.outcome is not None
-        self.assertEqual(match.outcome.places[0], (1,))
+        self.assertEqual(match.outcome.places[0], (second,))
 
     def test_connect_four(self) -> None:
         """
@@ -112,19 +118,21 @@ class ListingTests(SynchronousTestCase):
         # How many steps it takes depends on what else is checked.
         self.assertRegex(page, re.sub(r"\d+", r"\\d+", f"   {re.escape(said)}"))
 
-    def test_pig_without_left(self) -> None:
+    def test_pig_with_random(self) -> None:
         """
-        Without ``left`` the tutorial's game is found, in the page's own words.
+        With random numbers of Python's the tutorial's game is found, in the page's own
+        words.
         """
+        page = (DOCS / "tutorial-game.rst").read_text(encoding="utf-8")
+        (other,) = re.findall(r"``(die, chance = .*)``", page)
         folder = Path(self.mktemp())
         folder.mkdir()
         listing = (DOCS / "tutorial" / "pig.py").read_text(encoding="utf-8")
-        shortened = listing.replace("def left(", "def _left(")
-        self.assertNotEqual(shortened, listing)
-        (folder / "pig.py").write_text(shortened, encoding="utf-8")
-        said = self.say(folder, "pig:Pig", 1)
-        page = (DOCS / "tutorial-game.rst").read_text(encoding="utf-8")
-        self.assertIn(f"   {said.splitlines()[0]}\n", page)
+        changed = re.sub(r"die, chance = .*", other, listing)
+        self.assertNotEqual(changed, listing)
+        (folder / "pig.py").write_text(f"import random\n{changed}", encoding="utf-8")
+        (finding,) = re.findall(r"   (pure: .*) \[seed 0, 2 players\]\n", page)
+        self.assertIn(f"{finding} [seed 0, ", self.say(folder, "pig:Pig", 1))
 
     def test_leaky_maid(self) -> None:
         """

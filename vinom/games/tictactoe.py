@@ -1,9 +1,10 @@
 """
 Tic-tac-toe: two players, nine cells, three in a row.
 
-A player who does not move within half a minute loses the round, and so does a player
-who leaves. After a round either player may ask for another, which begins when both have
-asked; the player who starts is drawn for each round.
+Take turns to put your mark in a free cell. Three of your marks in a row, in a column or
+on a diagonal win.
+
+A player who does not move in time loses the round, and so does a player who leaves.
 """
 
 from __future__ import annotations
@@ -66,12 +67,6 @@ class TicTacToe(TurnGame[Board, Place]):
     name = "tictactoe"
     title = "Tic-tac-toe"
     about = "Get three in a row before the other player does."
-    rules = """
-    Take turns to put your mark in a free cell. Three of your marks in a row, in a
-    column or on a diagonal win.
-
-    A player who does not move in time loses the round.
-    """
     icon = "/boards/tictactoe.svg"
     board = "/boards/tictactoe.js"
     options = TicTacToeOptions

@@ -142,6 +142,10 @@ def _mistake_in(cls: type[Game[Any, Any]]) -> str:
     for name in ("actions", "options", "loadout"):
         if not _is_of_structs(getattr(cls, name)):
             return f"{name} must be a msgspec struct, not {getattr(cls, name)!r}"
+    for kind in get_args(cls.actions):
+        if kind.__struct_config__.tag is None:
+            word = kind.__name__.lower()
+            return f'actions: {kind.__name__} needs a tag, such as tag="{word}"'
     fewest, most = cls.seats
     if not 1 <= fewest <= most:
         return f"seats {cls.seats} must be 1 or more, fewest first"

@@ -103,10 +103,12 @@ def present(game: Game[Any, Any] | type[Game[Any, Any]]) -> Presentation:
                 "them printable"
             )
     title = cls.title or title_from(cls.__name__)
+    summary, _, more = _docstring(cls).partition("\n\n")
+    rules = (cls.rules or more).strip()
     return Presentation(
         title,
-        cls.about or _without_title(_summary(cls), title),
-        "\n".join(line.strip() for line in cls.rules.strip().splitlines()),
+        cls.about or _without_title(" ".join(summary.split()), title),
+        "\n".join(line.strip() for line in rules.splitlines()),
         cls.colours,
         cls.icon or None,
         cls.board or None,
@@ -182,11 +184,11 @@ def address_of(game: str, file: str | None) -> str | None:
     return f"games/{quote(game, safe='')}/{quote(file)}"
 
 
-def _summary(cls: type[Game[Any, Any]]) -> str:
-    """Take the first paragraph of the docstring of the game's module or class."""
+def _docstring(cls: type[Game[Any, Any]]) -> str:
+    """Take the docstring of the game's module, or else of its class."""
     module = sys.modules.get(cls.__module__)
     text = getdoc(module) if module is not None and module.__doc__ else cls.__doc__
-    return " ".join((text or "").strip().split("\n\n")[0].split())
+    return (text or "").strip()
 
 
 def _without_title(about: str, title: str) -> str:

@@ -1,39 +1,33 @@
 // Connect Four's board: seven columns, each a button; the discs fall behind a blue front.
-import { h, isCalm } from "/boards/parts.js";
+import { countdown, h, isCalm, rematchButton, showTurn, swap } from "/boards/parts.js";
 
 export const style = "board.css";
 
 const ROWS = 6;
 const COLS = 7;
 
-export function mount({ room, act, nameOf, colourOf, note, say }) {
+export function mount(context) {
+  const { room, act, nameOf, colourOf, note, say } = context;
   let before = null; // the board as it was drawn last
   let round = 0;
-  let endsAt = null; // when the turn ends, in performance.now()'s time
-  let drawnVersion = null;
 
-  const headline = h("p.c4-head", {});
-  const bar = h("span.c4-bar", {});
-  const clock = h("div.c4-clock", { "aria-hidden": "true" }, bar);
+  const headline = h("p.turn");
+  const clock = countdown();
   const columns = Array.from({ length: COLS }, (_, column) => makeColumn(column));
   const grid = h("div.c4-grid", { role: "group", "aria-label": "Board" }, ...columns.map((c) => c.button));
-  const again = h("button.c4-again", { type: "button" }, "Rematch");
-  again.addEventListener("click", () => act({ type: "rematch" }));
-  again.hidden = true;
-  const element = h("div.c4", {}, headline, clock, grid, again);
+  const foot = h("div.row.centre");
+  const element = h("div.c4", null, headline, clock.element, grid, foot);
 
   for (const seat of [0, 1]) element.style.setProperty(`--c4-seat${seat}`, colourOf(seat));
   grid.addEventListener("keydown", onKey);
-  const timer = setInterval(tick, 200);
 
   function makeColumn(column) {
     const slots = Array.from({ length: ROWS }, () => {
-      const disc = h("span.c4-disc", {});
-      return { disc, slot: h("span.c4-slot", {}, disc) };
+      const disc = h("span.c4-disc");
+      return { disc, slot: h("span.c4-slot", null, disc) };
     });
-    const button = h("button.c4-col", { type: "button" }, ...slots.map((s) => s.slot));
-    button.addEventListener("click", () => drop(column));
-    return { button, slots };
+    const press = { type: "button", onclick: () => drop(column) };
+    return { button: h("button.c4-col", press, ...slots.map((s) => s.slot)), slots };
   }
 
   function drop(column) {
@@ -67,10 +61,6 @@ export function mount({ room, act, nameOf, colourOf, note, say }) {
 
   function update() {
     const { view, seat } = room;
-    if (room.version !== drawnVersion) {
-      drawnVersion = room.version;
-      endsAt = view.due === null ? null : performance.now() + (view.due - room.time) * 1000;
-    }
     if (view.round !== round) before = round ? emptyBoard() : null;
     round = view.round;
     const winning = new Set(view.line.map(String));
@@ -87,18 +77,14 @@ export function mount({ room, act, nameOf, colourOf, note, say }) {
       button.setAttribute("aria-label", describe(column));
     });
     before = view.board;
-    grid.classList.toggle("is-mine", seat !== null && view.turn === seat);
-    grid.classList.toggle("is-over", view.turn === null);
+    const isOver = view.turn === null;
+    const isMine = seat !== null && view.turn === seat;
+    grid.classList.toggle("is-mine", isMine);
+    grid.classList.toggle("is-over", isOver);
     grid.classList.toggle("has-line", winning.size > 0);
-    element.style.setProperty("--c4-mine", seat === null ? "transparent" : colourOf(seat));
-    clock.classList.toggle("is-off", view.turn === null);
-    clock.style.color = view.turn === null ? "" : colourOf(view.turn);
-    headline.textContent = headlineOf(view);
-    const asked = seat !== null && view.rematch.includes(seat);
-    again.hidden = seat === null || view.turn !== null || view.gone.length > 0;
-    again.disabled = asked;
-    again.textContent = asked ? "Waiting for the other…" : view.rematch.length ? "Accept the rematch" : "Rematch";
-    tick();
+    showTurn(headline, headlineOf(view), isMine);
+    clock.show(room, view.due, 30);
+    swap(foot, isOver && view.gone.length === 0 && rematchButton(context, view.rematch));
   }
 
   function emptyBoard() {
@@ -130,20 +116,6 @@ export function mount({ room, act, nameOf, colourOf, note, say }) {
     return `Column ${column + 1}, ${words}${discs.length === ROWS ? "; full" : ""}`;
   }
 
-  function tick() {
-    if (endsAt === null) return;
-    const left = Math.max(0, endsAt - performance.now()) / 1000;
-    const whole = room.options?.turn_seconds ?? 30;
-    bar.style.transform = `scaleX(${Math.min(1, left / whole)})`;
-    clock.classList.toggle("is-short", left < 6);
-  }
-
-  function mark(seat) {
-    const dot = h("span.c4-mark", {});
-    dot.style.backgroundColor = colourOf(seat);
-    return dot;
-  }
-
   function event({ kind, data }) {
     if (kind === "began") {
       const words = `Round ${data.round}: ${data.starter === room.seat ? "you begin" : `${nameOf(data.starter)} begins`}`;
@@ -168,7 +140,6 @@ export function mount({ room, act, nameOf, colourOf, note, say }) {
     event,
     ends: true,
     player: (seat) => `${room.view.wins[seat]} won`,
-    mark,
-    stop: () => clearInterval(timer),
+    stop: clock.stop,
   };
 }
