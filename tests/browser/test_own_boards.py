@@ -144,6 +144,46 @@ class ConnectFourTests(PageTestCase):
         ann.resize(PHONE)
         self.check(ann)
 
+    def test_battleship(self) -> None:
+        """
+        Two place their ships in Battleship, on a desktop and on a phone, fire in turn,
+        and see no ships but their own; who leaves has lost.
+        """
+        self.allow_network_complaints()
+        folder = Path(self.mktemp())
+        copytree(
+            ROOT / "docs/howto/listings/battleship",
+            folder,
+            ignore=lambda *_: ["__pycache__"],
+        )
+        port = self.develop(folder, "battleship:Battleship")
+        ann = self.player("Ann", port=port)
+        bob = self.player("Bob", is_phone=True, is_dark=True, port=port)
+        bob.open(self.new_room(ann, "Battleship", has_options=False))
+        for one in (ann, bob):
+            one.see("Place your ships")
+            one.press("Shuffle")
+        self.picture("battleship-placing", ann, bob)
+        self.check(ann, bob)
+        for one in (ann, bob):
+            one.press("Place the ships here")
+        for one in (ann, bob):
+            one.see("fire")
+            self.assertEqual(one.run("return " + _SHIPS), 17)
+        first, second = (ann, bob) if "Your turn" in ann.text() else (bob, ann)
+        for turn in range(12):
+            shooter = (first, second)[turn % 2]
+            shooter.until("return document.querySelectorAll('.is-open').length === 1")
+            shooter.run(
+                "document.querySelectorAll('.is-open .bs-cell')[arguments[0]].click()",
+                7 * turn,
+            )
+            shooter.until("return document.querySelectorAll('.is-open').length === 0")
+        self.picture("battleship", ann, bob)
+        self.check(ann, bob)
+        bob.press("Leave")
+        ann.see("You win!")
+
     def test_failing_board(self) -> None:
         """
         Players of a game whose board has a mistake read so, and can play on the generic
@@ -226,6 +266,8 @@ class ConnectFourTests(PageTestCase):
 
 #: Lines of the example without which it has no board.
 _OF_THE_BOARD = re.compile("    (icon|board|board_files) =")
+#: How many cells of ships the page shows.
+_SHIPS = "document.querySelectorAll('.bs-cell.is-ship').length"
 #: Colours of the four discs that won.
 _WON = (
     "return [...document.querySelectorAll('.is-winning .c4-disc')]"

@@ -62,9 +62,9 @@ class ListingTests(SynchronousTestCase):
         self.assertEqual(done.returncode, status, done.stderr)
         return done.stdout
 
-    def imported_here(self, *names: str) -> None:
+    def imported_here(self, *names: str, folder: Path = LISTINGS) -> None:
         """Import the listings of these names from where they lie, in this test."""
-        self.patch(sys, "path", [str(LISTINGS), *sys.path])
+        self.patch(sys, "path", [str(folder), *sys.path])
         for name in names:
             self.addCleanup(sys.modules.pop, name, None)
 
@@ -160,6 +160,17 @@ class ListingTests(SynchronousTestCase):
             match.leave(0)
             again = match.join(bot)
             self.assertEqual(match.view()["stones"][again], ["bot", 0])
+
+    def test_battleship(self) -> None:
+        """
+        The game with secret ships passes its check, and the tests that are beside it.
+        """
+        folder = LISTINGS / "battleship"
+        self.assertIn("battleship: ok", self.say(folder, "battleship:Battleship", 0))
+        self.imported_here("battleship", "test_battleship", folder=folder)
+        tests = vars(importlib.import_module("test_battleship"))
+        for name in [name for name in tests if name.startswith("test_")]:
+            tests[name]()
 
     def test_tug(self) -> None:
         """
