@@ -282,6 +282,7 @@ class StateTests(SynchronousTestCase):
         self.assertEqual([put(values, at, 9)[at] for at in range(3)], [9, 9, 9])
         self.assertEqual((put(values, 1, 9), values), ((1, 9, 3), (1, 2, 3)))
         self.assertEqual(put(((1, 2), (3, 4)), (1, 0), 9), ((1, 2), (9, 4)))
+        self.assertEqual(put((((1,),),), (0, 0, 0), 9), (((9,),),))
 
     def test_put_nowhere(self) -> None:
         """

@@ -183,21 +183,21 @@ class State(Struct, frozen=True):
         with_ = Struct.__replace__
 
 
-def put(values: tuple[Any, ...], index: int | tuple[int, int], new: Any) -> Any:
+def put(values: tuple[Any, ...], index: int | tuple[int, ...], new: Any) -> Any:
     """
     Return *values* with another value in one place.
 
     :param values: a tuple, or tuples of tuples.
-    :param index: the place, from 0; ``(row, column)`` in rows.
+    :param index: the place, from 0; ``(row, column)`` in rows, and so on.
     :raises IndexError: there is no such place.
     """
-    at, column = index if isinstance(index, tuple) else (index, None)
+    at, *deeper = index if isinstance(index, tuple) else (index,)
     if not 0 <= at < len(values):
         raise IndexError(
             f"there is no place {at}: the places are 0 to {len(values) - 1}"
         )
     changed = list(values)
-    changed[at] = new if column is None else put(values[at], column, new)
+    changed[at] = put(values[at], tuple(deeper), new) if deeper else new
     return tuple(changed)
 
 

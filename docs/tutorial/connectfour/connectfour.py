@@ -56,7 +56,9 @@ class ConnectFour(TurnGame[Board, Drop]):
         free = [c for c in (3, 2, 4, 1, 5, 0, 6) if board[0][c] is None]
         for player in (seat, 1 - seat):  # win, or else hinder
             for column in free:
-                if line_of(put(board, (landing(board, column), column), player), player):
+                if line_of(
+                    put(board, (landing(board, column), column), player), player
+                ):
                     return Drop(column)
         return Drop(free[chance.below(min(3, len(free)))[0]])
 

@@ -43,10 +43,12 @@ class Fire(Struct, frozen=True, tag="fire", forbid_unknown_fields=True):
 
 
 class Battle(TurnState, frozen=True):
-    # By seat: the cells of each ship; what is known of each cell of its sea, None, "miss"
-    # or "hit"; and the ships that are known because they were sunk.
+    # By seat: the cells of each ship; for each cell of its sea whether a shot hit, None
+    # without a shot; and the ships that were sunk.
     ships: tuple[tuple[Cells, ...], ...] = ((), ())
-    seas: tuple[tuple[tuple[str | None, ...], ...], ...] = (((None,) * SIZE,) * SIZE,) * 2
+    seas: tuple[tuple[tuple[bool | None, ...], ...], ...] = (
+        ((None,) * SIZE,) * SIZE,
+    ) * 2
     sunk: tuple[tuple[Cells, ...], ...] = ((), ())
 
 
@@ -76,12 +78,12 @@ class Battleship(TurnGame[Battle, Place | Fire]):
         if s.seas[other][row][col] is not None:
             raise Rejected("known", "you have fired at this cell before")
         ship = next((ship for ship in s.ships[other] if cell in ship), None)
-        s = s.with_(seas=put(s.seas, (other, row, col), "hit" if ship else "miss"))
-        is_sunk = ship and all(s.seas[other][r][c] for r, c in ship)
-        if is_sunk:
+        s = s.with_(seas=put(s.seas, (other, row, col), ship is not None))
+        sunk = ship is not None and all(s.seas[other][r][c] for r, c in ship)
+        if sunk:
             s = s.with_(sunk=put(s.sunk, other, (*s.sunk[other], ship)))
-        facts = {"seat": seat, "row": row, "col": col, "hit": bool(ship)}
-        step = Step(s).also(Event("fired", facts | {"sunk": bool(is_sunk)}))
+        what = "sunk" if sunk else "hit" if ship else "miss"
+        step = Step(s).also(Event("fired", {"seat": seat, "at": cell, "what": what}))
         if len(s.sunk[other]) == len(FLEET):
             return step.then(self.win, seat, "fleet")
         return step.then(self.next_turn, now)
@@ -92,7 +94,7 @@ class Battleship(TurnGame[Battle, Place | Fire]):
         sea = view["seas"][1 - seat]
         sunk = {tuple(cell) for ship in view["sunk"][1 - seat] for cell in ship}
         cells = [(row, col) for row in range(SIZE) for col in range(SIZE)]
-        hits = {cell for cell in cells if sea[cell[0]][cell[1]] == "hit"} - sunk
+        hits = {cell for cell in cells if sea[cell[0]][cell[1]]} - sunk
         free = [cell for cell in cells if sea[cell[0]][cell[1]] is None]
         near = [cell for cell in free if hits.intersection(beside(*cell))]
         # Of a ship that is not hit yet, one cell is where row + col is even.
@@ -103,7 +105,9 @@ class Battleship(TurnGame[Battle, Place | Fire]):
 def cells_of(ship, length):
     """The cells of a ship of this length."""
     steps = range(length)
-    return tuple((ship.row + i * ship.down, ship.col + i * (not ship.down)) for i in steps)
+    return tuple(
+        (ship.row + i * ship.down, ship.col + i * (not ship.down)) for i in steps
+    )
 
 
 def beside(row, col):

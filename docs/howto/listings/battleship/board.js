@@ -76,7 +76,8 @@ export function mount(context) {
       const sunk = new Set(view.sunk[owner].flat().map(([row, col]) => row * SIZE + col));
       cells.forEach((cell, at) => {
         const ship = ships.findIndex((one) => one.includes(at));
-        const known = view.seas[owner][Math.floor(at / SIZE)][at % SIZE];
+        const isHit = view.seas[owner][Math.floor(at / SIZE)][at % SIZE];
+        const known = isHit === null ? null : isHit ? "hit" : "miss";
         const words = sunk.has(at) ? "sunk" : known ?? (ship < 0 ? "" : "ship");
         cell.className = `bs-cell ${ship < 0 ? "" : "is-ship"} ${known ? `is-${known}` : ""} ${sunk.has(at) ? "is-sunk" : ""}`;
         const isJoined = (next) => ship >= 0 && ships[ship].includes(next);
@@ -109,8 +110,7 @@ export function mount(context) {
 
   function event({ kind, data }) {
     if (kind === "fired") {
-      const what = data.sunk ? "hit and sunk" : data.hit ? "hit" : "miss";
-      const words = `${nameOf(data.seat)}: row ${data.row + 1}, column ${data.col + 1}, ${what}`;
+      const words = `${nameOf(data.seat)}: row ${data.at[0] + 1}, column ${data.at[1] + 1}, ${data.what}`;
       note(words);
       say(room.view.turn === room.seat ? `${words}. Your turn` : words);
     } else if (kind === "began") {

@@ -53,8 +53,8 @@ def test_sunk():
             match.act(1 - first, Fire(9 - row, 9 - col))
     assert match.rejected(first, Fire(0, 0)) == "round_over"
     fired = [event.data for event in match.events if event.kind == "fired"]
-    assert sum(shot["sunk"] for shot in fired if shot["seat"] == first) == len(FLEET)
-    assert not any(shot["hit"] for shot in fired if shot["seat"] != first)
+    sunk = [shot["seat"] for shot in fired if shot["what"] == "sunk"]
+    assert sunk == [first] * len(FLEET)
     assert (match.view().winner, match.view().how) == (first, "fleet")
     for seat in (0, 1):
         match.act(seat, {"type": "rematch"})
