@@ -40,11 +40,11 @@ class ConnectFour(TurnGame[Board, Drop]):
     board_files = ("board.css",)
 
     def play(self, s, seat, action, now):
-        row = landing(s.board, action.column)
-        if row is None:
+        if s.board[0][action.column] is not None:
             raise Rejected("column_full", f"column {action.column + 1} is full")
-        board = put(s.board, (row, action.column), seat)
-        s = s.with_(board=board, last=(row, action.column), line=line_of(board, seat))
+        cell = landing(s.board, action.column)
+        board = put(s.board, cell, seat)
+        s = s.with_(board=board, last=cell, line=line_of(board, seat))
         step = Step(s).also(Event("dropped", {"seat": seat, "column": action.column}))
         if s.line:
             return step.then(self.win, seat, "line")
@@ -53,19 +53,17 @@ class ConnectFour(TurnGame[Board, Drop]):
 
     def choose(self, view, seat, chance, setup):
         board = view["board"]
-        free = [c for c in (3, 2, 4, 1, 5, 0, 6) if board[0][c] is None]
+        columns = [c for c in (3, 2, 4, 1, 5, 0, 6) if board[0][c] is None]
         for player in (seat, 1 - seat):  # win, or else hinder
-            for column in free:
-                if line_of(
-                    put(board, (landing(board, column), column), player), player
-                ):
+            for column in columns:
+                if line_of(put(board, landing(board, column), player), player):
                     return Drop(column)
-        return Drop(free[chance.below(min(3, len(free)))[0]])
+        return Drop(columns[chance.below(min(3, len(columns)))[0]])
 
 
 def landing(board, column):
-    """The row where a disc would come to rest; None if the column is full."""
-    return max((r for r in range(ROWS) if board[r][column] is None), default=None)
+    """The place where a disc comes to rest, in a column that is not full."""
+    return max((row, column) for row in range(ROWS) if board[row][column] is None)
 
 
 def line_of(board, seat):

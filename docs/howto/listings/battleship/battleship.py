@@ -21,6 +21,7 @@ SIZE = 10
 FLEET = (5, 4, 3, 3, 2)
 Coordinate = Annotated[int, Meta(ge=0, le=SIZE - 1)]
 Cells = tuple[tuple[int, int], ...]
+EMPTY = ((None,) * SIZE,) * SIZE
 
 
 class Ship(Struct, frozen=True, forbid_unknown_fields=True):
@@ -30,7 +31,7 @@ class Ship(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Place(Struct, frozen=True, tag="place", forbid_unknown_fields=True):
-    """Place your ships, of 5, 4, 3, 3 and 2 cells: each goes right or down from a cell."""
+    """Place your ships, of 5, 4, 3, 3 and 2 cells, each to the right or down."""
 
     ships: Annotated[tuple[Ship, ...], Meta(min_length=5, max_length=5)]
 
@@ -46,9 +47,7 @@ class Battle(TurnState, frozen=True):
     # By seat: the cells of each ship; for each cell of its sea whether a shot hit, None
     # without a shot; and the ships that were sunk.
     ships: tuple[tuple[Cells, ...], ...] = ((), ())
-    seas: tuple[tuple[tuple[bool | None, ...], ...], ...] = (
-        ((None,) * SIZE,) * SIZE,
-    ) * 2
+    seas: tuple[tuple[tuple[bool | None, ...], ...], ...] = (EMPTY, EMPTY)
     sunk: tuple[tuple[Cells, ...], ...] = ((), ())
 
 
