@@ -15,6 +15,8 @@ setup(
         "twisted.plugins": ["vinom_plugins.py"],
         "vinom": ["py.typed"],
         "vinom.store.redis": ["scripts/*.lua", "scripts/*/*.lua"],
+        # Runs the JavaScript twins of games.
+        "vinom.tools.check": ["*.mjs"],
         # The page where people play.
         "vinom.node.web": ["static/*", "static/boards/*"],
     },

@@ -11,7 +11,6 @@ code that sends it to players.
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -282,7 +281,7 @@ class Play:
     _asks_turns: bool = attrs.field(default=False, init=False)
     _seats: int = attrs.field(default=0, init=False)
     # The states after the latest ticks, oldest first, if the game looks at them.
-    _past: deque[Any] | None = attrs.field(default=None, init=False)
+    _past: tuple[Any, ...] | None = attrs.field(default=None, init=False)
 
     def lay(self, table: Table) -> None:
         """Make the first state, which is not shown before `begin`."""
@@ -322,7 +321,7 @@ class Play:
         self._asks = self._asks or self._asks_turns
         self._seats = seats
         if self.game.past_ticks:
-            self._past = deque(maxlen=self.game.past_ticks + 1)
+            self._past = ()
 
     def begin(self) -> None:
         """Start match time: the first state becomes version 1."""
@@ -404,7 +403,7 @@ class Play:
     def _remember(self) -> None:
         """Keep the state after a tick, for players who were shown it."""
         if self._past is not None:
-            self._past.append(self.state)
+            self._past = (*self._past[-self.game.past_ticks :], self.state)
 
     def tick(self, given: Sequence[tuple[Any, ...]], time: float) -> None:
         """

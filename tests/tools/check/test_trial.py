@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support import broken_games as broken
 from tests.support import games
+from tests.support.glimpse import Glimpse
 from vinom.game import Chance, Game
 from vinom.games.maze import Dance, Maze, Move
 from vinom.games.roomecho import RoomEcho
@@ -57,6 +58,12 @@ class Babbling(games.Cards):
 
 
 class CheckTests(SynchronousTestCase):
+    def test_what_players_were_shown(self) -> None:
+        """
+        A game that looks at what its players were shown gets that here, too.
+        """
+        self.assertEqual(rules_broken(Glimpse(), 2), {})
+
     def test_our_games_pass(self) -> None:
         """
         The games that come with vinom are what games must be.

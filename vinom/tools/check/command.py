@@ -21,6 +21,7 @@ from vinom.play.hosting.guarding import guard_games
 from vinom.tools.check.line import Finding, Trial
 from vinom.tools.check.sightings import PLACES, Sightings
 from vinom.tools.check.trial import first_disagreement
+from vinom.tools.check.twin import check_twin
 from vinom.tools.check.workers import Task, Workers, play_task
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
@@ -62,6 +63,11 @@ game PACKAGE.MODULE:CLASS
               the seed of the first game of each number of players; the next game has
               the next seed
 --jobs N >=1  play in this many processes (one per processor)
+--twin FILE   play recordings through step(state, inputs, n, setup) of this JavaScript
+              module as well, in Node.js, and compare what it returns with the game's
+              states, tick by tick; nothing else is checked then
+--recording FILE...
+              with --twin: use this recording, in place of random games; repeatable
 --secrets     print who is shown which field of the state, as a table to keep under
               version control, instead of the findings
 """
@@ -82,10 +88,24 @@ def run(
     within = math.inf if options.seconds is None else options.seconds
     if most == within == math.inf:
         most, within = _GAMES, _SECONDS
+    if options.twin:
+        return _run_twin(options)
     check = _Check(options, *find_game(options.game), seconds)
     if options.secrets:
         return check.print_secrets()
     return check.run(most, within)
+
+
+def _run_twin(options: argparse.Namespace) -> int:
+    """Compare the game with its twin; returns the exit code."""
+    name, game = find_game(options.game)
+    seeds = range(options.seed, options.seed + (options.games or _GAMES))
+    games = ((seats, seed) for seed in seeds for seats in _sizes(game))
+    found, notes, what = check_twin(game, name, options.twin, options.recording, games)
+    for line in (*found, *(f"note: {note}" for note in notes)):
+        say(line)
+    say(f"{name}: {'1 to change' if found else 'ok'} ({what})")
+    return 1 if found else 0
 
 
 class _Check:

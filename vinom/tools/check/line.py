@@ -111,6 +111,8 @@ class Twice(Game[Any, Any]):
         :param not_stored: called once with the reason, if its states can't be stored.
         """
         self._game = game
+        # A play asks for it.
+        vars(self)["past_ticks"] = game.past_ticks
         self._not_stored = not_stored
         #: The state given to the latest call, its hash after that call, and the same
         #: state after it was stored.
