@@ -38,7 +38,12 @@ class Began(Struct, frozen=True):
 
 
 class Ended(Struct, frozen=True):
-    """A round is over; see `TurnState.winner` and `TurnState.how`."""
+    """
+    A round is over.
+
+    :ivar winner: the seat that has won alone; ``None`` for a draw, and for a team.
+    :ivar how: why it ended: "draw", "timeout", "left", or the game's own word.
+    """
 
     winner: int | None
     how: str

@@ -12,6 +12,8 @@ from vinom.base.printable import say
 from vinom.errors import Misconfigured
 from vinom.play.contract import contract_of, document
 from vinom.play.game_loader import find_game
+from vinom.tools.schema.csharp import csharp
+from vinom.tools.schema.gdscript import gdscript
 from vinom.tools.schema.kinds import Reading
 from vinom.tools.schema.lock import changes
 from vinom.tools.schema.typescript import typescript
@@ -19,8 +21,8 @@ from vinom.tools.schema.typescript import typescript
 OPTIONS = """
 game PACKAGE.MODULE:CLASS
               this game, or the installed one of this name
---to {json|ts}
-              print a JSON Schema, or types for TypeScript (json)
+--to {json|ts|cs|gd}
+              print a JSON Schema, or types for TypeScript, C# or GDScript (json)
 --lock FILE   write the JSON Schema into this file, to keep it under version control
 --check       with --lock: compare with that file, print what has changed, and exit
               with 1 if anything has
@@ -33,6 +35,8 @@ that are no part of it.
 
 _WRITERS: dict[str, tuple[str, Callable[[Reading], str]]] = {
     "ts": ("//", typescript),
+    "cs": ("//", csharp),
+    "gd": ("#", gdscript),
 }
 
 
