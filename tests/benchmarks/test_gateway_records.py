@@ -29,6 +29,7 @@ def line(record: Record, **other: Any) -> dict[str, Any]:
         "client_port": record.port,
         "received": record.sent,
         "sent": record.received,
+        "seconds": 1.0,
         "outcome": "done",
         **other,
     }
@@ -74,6 +75,21 @@ class CompareTests(SynchronousTestCase):
         other = attrs.evolve(_DONE, port=5001)
         again = line(other, session=first["session"])
         self.assertEqual(len(compare([_DONE, other], [first, again])), 1)
+
+    def test_port_used_again(self) -> None:
+        """
+        The gateway may notice the end of a session after the next one at its port.
+        """
+        away = attrs.evolve(_DONE, received=0, end=SENT_AWAY, why="no_backend")
+        lines = [line(away, outcome="no_backend"), line(_DONE)]
+        self.assertEqual(compare([_DONE, away], lines), [])
+        self.assertEqual(len(compare([_DONE, away], [lines[0], line(away)])), 1)
+
+    def test_impossibly_long(self) -> None:
+        """
+        A session that is said to have lasted since 1970 is wrong.
+        """
+        self.wrong(_DONE, line(_DONE, seconds=1.8e9))
 
     def test_bytes(self) -> None:
         """

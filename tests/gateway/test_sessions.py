@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.gateways import MemoryGateway, MemoryStream, every_size
 from tests.support.logged import watch_events
-from vinom.gateway.access_log import AccessFile, AccessLog, access_line
+from vinom.gateway.access_log import AccessFile, AccessLog
 from vinom.gateway.routing.health import LEAST_ANSWERS
 from vinom.gateway.routing.rules import check_rules
 from vinom.gateway.sessions import (
@@ -450,18 +450,21 @@ class IdTests(SessionCase):
 class AccessLogTests(SessionCase):
     def test_line(self) -> None:
         """
-        The line has what an operator asks for: who, where, how much, how long, why.
+        The line has what an operator asks for: who, where, how much, how long, why;
+        how long is by a clock that nobody sets.
         """
+        lines: list[bytes] = []
         session = self.begin(realm_id=3, user=42, traceparent=TRACE)
         session.client.received(b"12345")
         session.backend.received(b"123")
         self.gateway.clock.advance(2.5)
         session.client.lost(Reason.DONE)
-        line = json.loads(access_line(session, "g1", self.gateway.clock.seconds()))
+        log = AccessLog("g1", lines.append, lambda: 86400.5, self.gateway.clock.seconds)
+        log.ended(session)
         self.assertEqual(
-            line,
+            json.loads(lines[0]),
             {
-                "time": "1970-01-01T00:00:02.500+00:00",
+                "time": "1970-01-02T00:00:00.500+00:00",
                 "session": f"g1:{session.session_id}",
                 "kind": "packets",
                 "tls": False,
@@ -489,7 +492,7 @@ class AccessLogTests(SessionCase):
         def write(line: bytes) -> None:
             raise OSError(ENOSPC, "no space left on device")
 
-        log = AccessLog("g1", write, self.gateway.clock.seconds)
+        log = AccessLog("g1", write, *[self.gateway.clock.seconds] * 2)
         self.gateway.backends._note_end = log.ended
         observed = watch_events(self)
         for _ in range(2):

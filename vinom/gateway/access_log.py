@@ -44,12 +44,13 @@ class _Line(msgspec.Struct, omit_defaults=True):
     trace_id: str = ""
 
 
-def access_line(session: Session, gateway_id: str, now: float) -> bytes:
+def access_line(session: Session, gateway_id: str, now: float, lasted: float) -> bytes:
     """
     Build the line for a session that is over.
 
     :param gateway_id: id of this gateway.
     :param now: seconds since the Unix epoch.
+    :param lasted: the session, seconds.
     """
     request, outcome, endpoint = session.request, session.outcome, session.endpoint
     seconds, micros = divmod(round(now * 1e6), 1_000_000)
@@ -65,7 +66,7 @@ def access_line(session: Session, gateway_id: str, now: float) -> bytes:
             "" if endpoint is None else _name_of(endpoint),
             session.client.bytes,
             session.backend.bytes,
-            round(now - session.began, 3),
+            round(lasted, 3),
             # As text: it is an enumeration.
             "" if outcome is None else outcome.value,
             session.why,
@@ -149,13 +150,16 @@ class AccessLog:
         gateway_id: str,
         write: Callable[[bytes], Any] | None,
         now: Callable[[], float],
+        seconds: Callable[[], float],
     ) -> None:
         """
         :param gateway_id: id of this gateway.
         :param write: gets whole lines; ``None`` for no log.
         :param now: seconds since the Unix epoch.
+        :param seconds: the clock of `Session.began`, which nobody sets.
         """
-        self._gateway_id, self._write, self._now = gateway_id, write, now
+        self._gateway_id, self._write = gateway_id, write
+        self._now, self._seconds = now, seconds
         self._is_failing = False
 
     def ended(self, session: Session) -> None:
@@ -163,7 +167,9 @@ class AccessLog:
         if self._write is None:
             return
         try:
-            self._write(access_line(session, self._gateway_id, self._now()) + b"\n")
+            lasted = self._seconds() - session.began
+            line = access_line(session, self._gateway_id, self._now(), lasted)
+            self._write(line + b"\n")
         except OSError as error:
             if not self._is_failing:
                 _log.error(

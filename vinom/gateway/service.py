@@ -124,7 +124,10 @@ class Gateway(MultiService):
         self._access_file = AccessFile(settings.access_log)
         has_log = settings.access_log is not None
         self._access_log = AccessLog(
-            self.gateway_id, self._access_file.write if has_log else None, time.time
+            self.gateway_id,
+            self._access_file.write if has_log else None,
+            time.time,
+            reactor.seconds,
         )
         self._transports = self._make_transports()
         per_address = settings.max_connections_per_address
