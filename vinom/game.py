@@ -405,9 +405,9 @@ class Game(Generic[S, A]):
         each seat is by default an audience of its own. ``vinom check`` tests it.
     :cvar hidden: names of state fields, such as a deck, that nobody may see until the
         round is `revealed`.
-    :cvar reveals: names of state fields in which the rules reveal something of what is
-        `secret` or `hidden`, such as the hits on a ship; ``vinom check`` reports any
-        other field that does, and that others see.
+    :cvar reveals: names of state fields, and kinds of events, in which the rules
+        reveal something of what is `secret` or `hidden`, such as the hits on a ship;
+        ``vinom check`` reports all others that do, and that others see.
     :cvar shows: the struct that `view` returns, if its annotation does not name it.
     :cvar tells: the structs of events' data, by the events' kinds; ``None`` for no
         data. Like `shows` it is tested by ``vinom check``, and described to clients by

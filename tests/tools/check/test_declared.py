@@ -21,6 +21,12 @@ def leaks_of(game: Game[Any, Any]) -> list[str]:
     ]
 
 
+class Meant(ships.ToldWhenHit):
+    """Says that its event and its field are meant to reveal something."""
+
+    reveals = ("shots", "near")
+
+
 class Misnamed(ships.Battle):
     """Declares what is not there, or has no entry for each seat."""
 
@@ -58,6 +64,7 @@ class DeclaredTests(SynchronousTestCase):
         it in the fields that it names, passes.
         """
         self.assertEqual(leaks_of(ships.Battle()), [])
+        self.assertEqual(leaks_of(Meant()), [])
 
     def test_what_is_sent_is_what_is_declared(self) -> None:
         """

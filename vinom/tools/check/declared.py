@@ -116,16 +116,20 @@ class Secret:
                     f"writes something of {self.words} into it; if the rules reveal "
                     f"that, list {name!r} in reveals"
                 )
-        for seat, key in zip(
-            (*range(len(seen.keys) - 1), None), seen.keys, strict=True
-        ):
-            was, now = seen.told(one.events, seat), sees.told(other.events, seat)
+        first, second = (
+            tuple(event for event in step.events if event.kind not in game.reveals)
+            for step in steps
+        )
+        receivers = (*range(len(seen.keys) - 1), None)
+        for seat, key in zip(receivers, seen.keys, strict=True):
+            was, now = seen.told(first, seat), sees.told(second, seat)
             if key in others and was != now and seen.views[key] == sees.views[key]:
                 whom = "spectators" if seat is None else f"seat {seat}"
+                kind = first_difference(was, now)
                 yield (
-                    f"event {first_difference(was, now)!r} shows {whom} something of "
-                    f"{self.words} that no view shows; address it to its owner with "
-                    f"to, or keep what the rules reveal in the state"
+                    f"event {kind!r} shows {whom} something of {self.words} that no "
+                    f"view shows; address it to its owner with to, or if the rules "
+                    f"reveal that, list {kind!r} in reveals"
                 )
                 return
 
@@ -140,8 +144,8 @@ def _judged(game: Game[Any, Any], state: Any) -> list[str]:
 
 
 def mistakes(game: Game[Any, Any], state: Any, seats: int) -> Iterator[str]:
-    """List the names in `secret`, `hidden` and `reveals` that can't be meant."""
-    for kind in ("secret", "hidden", "reveals"):
+    """List the names in `secret` and `hidden` that can't be meant."""
+    for kind in ("secret", "hidden"):
         for name in getattr(game, kind):
             value = getattr(state, name, None)
             if not hasattr(state, name):
