@@ -12,9 +12,11 @@ between processes, and it always replays to the same states.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from fractions import Fraction
 from functools import cache, lru_cache
 from hashlib import blake2b
 from inspect import cleandoc
+from math import inf
 from operator import attrgetter
 from struct import Struct as Layout
 from types import MappingProxyType
@@ -40,6 +42,7 @@ __all__ = [
     "Chance",
     "Event",
     "Game",
+    "Grid",
     "Input",
     "NoLoadout",
     "NoOptions",
@@ -69,6 +72,59 @@ def _block(key: bytes, number: int) -> tuple[int, ...]:
     """Make the words of one block: keyed BLAKE2b of its number (decision 0037)."""
     made = blake2b(number.to_bytes(16, "big"), key=key, person=b"vinom chance")
     return _read_words(made.digest())
+
+
+class Grid(Struct, frozen=True):
+    """
+    The numbers that a declared view shows of a field: a range, in equal steps.
+
+    ``x: Annotated[float, Grid(0.01, -50, 50)]`` is shown rounded to hundredths, and at
+    the nearer end if it is outside. Players who can are then sent packed views: one to
+    four bytes per number, and only for those that changed.
+
+    :ivar step: between two numbers; whole for an ``int``.
+    :ivar least: the lowest number, a multiple of the step.
+    :ivar most: the highest number, a multiple of the step.
+    """
+
+    step: float
+    least: float
+    most: float
+
+    def __post_init__(self) -> None:
+        """
+        Check the numbers.
+
+        :raises ValueError: there is no such grid.
+        """
+        if not (0 < self.step < inf and -inf < self.least < self.most < inf):
+            raise ValueError(f"{self}: the step must be above 0, and least below most")
+        step = Fraction(str(self.step))
+        for end in (self.least, self.most):
+            if Fraction(str(end)) % step:
+                near = float(round(Fraction(str(end)) / step) * step)
+                raise ValueError(
+                    f"{self}: {end} is no multiple of the step; write {near:g}"
+                )
+        # All multiples of the step must be exact as doubles.
+        largest = max(abs(self.first), abs(self.first + self.steps)) * self.ratio[0]
+        if self.steps >= 1 << 32 or largest >= 1 << 50:
+            raise ValueError(f"{self} has too many steps; take a larger one")
+
+    @property
+    def ratio(self) -> tuple[int, int]:
+        """The step as a fraction: the numbers above and below the line."""
+        return Fraction(str(self.step)).as_integer_ratio()
+
+    @property
+    def first(self) -> int:
+        """Which multiple of the step is the lowest number."""
+        return round(Fraction(str(self.least)) / Fraction(str(self.step)))
+
+    @property
+    def steps(self) -> int:
+        """How many steps there are from the lowest number to the highest."""
+        return round(Fraction(str(self.most)) / Fraction(str(self.step))) - self.first
 
 
 class Chance(Struct, frozen=True):
@@ -409,6 +465,7 @@ class Game(Generic[S, A]):
         reveal something of what is `secret` or `hidden`, such as the hits on a ship;
         ``vinom check`` reports all others that do, and that others see.
     :cvar shows: the struct that `view` returns, if its annotation does not name it.
+        Where its numbers have a `Grid`, views are packed.
     :cvar tells: the structs of events' data, by the events' kinds; ``None`` for no
         data. Like `shows` it is tested by ``vinom check``, and described to clients by
         ``/games.json`` and ``vinom schema``.

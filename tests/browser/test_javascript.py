@@ -175,6 +175,12 @@ class SdkTests(JavaScriptTestCase):
             "--regions=far=http://127.0.0.1:9/echo",
         )
 
+    async def test_packed(self) -> None:
+        """
+        The arena's views arrive packed, less than half as long, and are read.
+        """
+        await self.play("packed")
+
     async def test_patches(self) -> None:
         """
         States that arrive as patches equal the states that others received whole.

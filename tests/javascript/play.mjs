@@ -389,6 +389,29 @@ const scenarios = {
     for (const client of [ann, again, eve]) client.close();
   },
 
+  async packed() {
+    const client = await connect({ url: url(), name: "ann", WebSocket });
+    const sizes = [];
+    const raw = WebSocket.prototype.emit;
+    WebSocket.prototype.emit = function emit(name, data, ...rest) {
+      const packed = name === "message" && /"packed":"([^"]*)"/.exec(String(data));
+      if (packed) sizes.push(packed[1].length);
+      return raw.call(this, name, data, ...rest);
+    };
+    const room = await client.join("arena", { roomId: `arena-${process.pid}` });
+    for (let bots = 0; bots < 7; bots++) await room.addBot();
+    await room.start().catch(() => {});
+    await until(room, () => sizes.length > 40);
+    const { tick, players } = room.view;
+    assert.equal(players.length, 8);
+    assert.equal(players[0].length, 10);
+    await until(room, () => room.view.tick > tick + 5);
+    const view = JSON.stringify(room.view).length;
+    sizes.sort((one, other) => one - other);
+    assert.ok(sizes[20] < view / 2, `${sizes[20]} of ${view}`);
+    client.close();
+  },
+
   async patches() {
     // RFC 7396, appendix A.
     const examples = [

@@ -24,7 +24,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-from vinom.game import Chance, Event, Game, Outcome, Seat, Step, Table
+from vinom.game import Chance, Event, Game, Grid, Outcome, Seat, Step, Table
 from vinom.games.rounds import agree, is_agreed
 from vinom.turns import Rematch
 
@@ -214,6 +214,14 @@ class ArenaSetup(Struct, frozen=True):
     points: int
 
 
+# What a view packs into one byte, two, and four.
+Small = Annotated[int, Grid(1, 0, 255)]
+Across = Annotated[int, Grid(1, 0, WIDTH)]
+Moved = Annotated[int, Grid(1, -DASH_SPEED, DASH_SPEED)]
+Wanted = Annotated[int, Grid(1, -FULL, FULL)]
+Counted = Annotated[int, Grid(1, 0, (1 << 32) - 1)]
+
+
 class PlayerView(Struct, frozen=True, array_like=True):
     """
     One player; on the wire an array of these, in this order.
@@ -225,16 +233,16 @@ class PlayerView(Struct, frozen=True, array_like=True):
     :ivar to_x: the direction the player wants, as in `Move`; ``to_y`` likewise.
     """
 
-    x: int
-    y: int
-    vx: int
-    vy: int
-    points: int
-    dash: int
-    rest: int
-    safe: int
-    to_x: int
-    to_y: int
+    x: Across
+    y: Across
+    vx: Moved
+    vy: Moved
+    points: Small
+    dash: Small
+    rest: Small
+    safe: Small
+    to_x: Wanted
+    to_y: Wanted
 
 
 class ArenaView(Struct, frozen=True):
@@ -247,14 +255,14 @@ class ArenaView(Struct, frozen=True):
     :ivar rematch: seats that ask for another round.
     """
 
-    tick: int
-    ends: int
-    round: int
+    tick: Counted
+    ends: Counted
+    round: Counted
     phase: Phase
     players: tuple[PlayerView | None, ...]
-    gems: tuple[Point, ...]
-    winners: tuple[int, ...]
-    rematch: tuple[int, ...]
+    gems: tuple[tuple[Across, Across], ...]
+    winners: tuple[Small, ...]
+    rematch: tuple[Small, ...]
 
 
 class Body(Struct, frozen=True):
@@ -350,6 +358,7 @@ class Arena(Game[ArenaState, Action]):
     icon = "/boards/arena.svg"
     board = "/boards/arena.js"
     actions = Action
+    shows = ArenaView
     options = ArenaOptions
     seats = (2, 8)
     late_join = True

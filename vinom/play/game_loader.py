@@ -16,6 +16,7 @@ from msgspec import Meta, Struct
 
 from vinom.errors import Misconfigured
 from vinom.game import Game
+from vinom.play.packing import packing_of
 from vinom.play.presentation import present
 from vinom.play.seats import FASTEST_BOT
 
@@ -118,6 +119,7 @@ def load_game(spec: str) -> Game[Any, Any]:
         raise Misconfigured(f"game {spec!r}: {mistake}")
     try:
         present(cls)
+        packing_of(cls.shows)
     except Misconfigured as error:
         raise Misconfigured(f"game {spec!r}: {error}") from None
     try:

@@ -20,6 +20,7 @@ import attrs
 
 import vinom
 from vinom.base.model import MatchEnd, MatchPlan, SeatPlan
+from vinom.base.packed import Layout, Packed
 from vinom.errors import Code, Refused, Rejected
 from vinom.game import Event, Game, Outcome
 from vinom.play.choices import action_reader, seats_for
@@ -618,6 +619,19 @@ class Room:
         except GAME_ERRORS as error:
             self._fail_to_show(error)
             return b""
+
+    def pack(self, audience: Hashable) -> Packed | None:
+        """Return the same as `view`, packed; ``None`` if it is empty or cannot be."""
+        play = self.play
+        if play.version == 0 or audience is NOBODY:
+            return None
+        return self._guarded(self._views.pack, play.state, play.version, audience)
+
+    @property
+    def layout(self) -> Layout | None:
+        """Where the numbers of packed views are; ``None`` if there are none."""
+        packing = self._views.packing
+        return None if packing is None else packing.layout
 
     @property
     def has_one_audience(self) -> bool:

@@ -16,8 +16,10 @@ import attrs
 import msgspec
 from msgspec import json
 
+from vinom.base.packed import Packed, encode_view
 from vinom.game import Game, has_one_audience
 from vinom.play.guard import ask_plainly
+from vinom.play.packing import packing_of
 
 #: Most views that one room keeps, and most bytes of all of them.
 MOST_VIEWS = 256
@@ -94,8 +96,6 @@ def reaches(to: Recipients, seat: int | None) -> bool:
 
 #: The only audience of a game in which all see the same.
 EVERYBODY = "all"
-#: Sorts sets and dicts: equal views are equal bytes, in any process.
-_encode = msgspec.msgpack.Encoder(order="deterministic").encode
 encode_json = msgspec.json.Encoder().encode
 
 
@@ -106,23 +106,26 @@ class Views:
     The game's errors pass through; a view that failed once then stays empty.
 
     :ivar has_one_audience: whether all seats and spectators see the same.
+    :ivar packing: of views with a `vinom.game.Grid`; ``None`` for all others.
     """
 
     __slots__ = (
         "_ask",
         "_encode",
         "_game",
+        "_packed",
         "_setup",
         "_shown",
         "_version",
         "has_one_audience",
+        "packing",
     )
 
     def __init__(
         self,
         game: Game[Any, Any],
         ask: Callable[..., Any] = ask_plainly,
-        encode: Callable[[Any], bytes] = _encode,
+        encode: Callable[[Any], bytes] = encode_view,
     ) -> None:
         """
         Start without views.
@@ -135,6 +138,8 @@ class Views:
         self.has_one_audience = has_one_audience(type(game))
         self._version = 0
         self._shown: dict[Hashable, bytes] = {}
+        self.packing = packing_of(game.shows)
+        self._packed: dict[Hashable, Packed | None] = {}
         self._setup: bytes | None = None
 
     def audience_of(self, state: Any, seat: int | None) -> Hashable:
@@ -153,14 +158,31 @@ class Views:
     def show(self, state: Any, version: int, audience: Hashable) -> bytes:
         """Return an audience's view of one version of the state."""
         if version != self._version:
-            self._version, self._shown = version, {}
+            self._version, self._shown, self._packed = version, {}, {}
         encoded = self._shown.get(audience)
         if encoded is None:
             # Kept before the call: after a failure the game is not called again.
             self._shown[audience] = b""
-            view = self._ask("view", self._game.view, state, audience)
+            if self.packing is None:
+                view = self._ask("view", self._game.view, state, audience)
+            else:
+                # Rounded as in a packed view: all players see the same.
+                packed = self.pack(state, version, audience)
+                if packed is None:
+                    return b""
+                view = self.packing.layout.plain(packed)
             self._shown[audience] = encoded = self._encode(view)
         return encoded
+
+    def pack(self, state: Any, version: int, audience: Hashable) -> Packed | None:
+        """Return the same as `show`, packed; ``None`` if it cannot be."""
+        if version != self._version:
+            self._version, self._shown, self._packed = version, {}, {}
+        if audience not in self._packed and self.packing is not None:
+            self._packed[audience] = None
+            view = self._ask("view", self._game.view, state, audience)
+            self._packed[audience] = self.packing.pack(view)
+        return self._packed.get(audience)
 
     def setup(self, state: Any) -> bytes:
         """Return the constant part of the view; perhaps empty."""
@@ -184,6 +206,10 @@ class NoViews(Views):
     def show(self, state: Any, version: int, audience: Hashable) -> bytes:
         """Return an empty view."""
         return b""
+
+    def pack(self, state: Any, version: int, audience: Hashable) -> Packed | None:
+        """Return no view."""
+        return None
 
     def setup(self, state: Any) -> bytes:
         """Return an empty view."""

@@ -7,6 +7,7 @@ states until it has caught up, and then the newest with the events it missed.
 
 from __future__ import annotations
 
+from binascii import b2a_base64
 from collections import deque
 from collections.abc import Callable, Hashable
 from functools import partial
@@ -18,11 +19,13 @@ from msgspec import Raw, json
 from vinom.base.messages.envelope import Push, encode_push
 from vinom.base.messages.rooms import EventTold, RoundBegan, RoundOver, merge_diff
 from vinom.base.model import MatchEnd
+from vinom.base.packed import Layout, decode_values
 from vinom.errors import Code, Refused
 from vinom.fleet.relay.room import Host, RelayedRoom
 from vinom.game import Outcome
 from vinom.lobby.conversation.conversation import Line
 from vinom.lobby.matches.service import ResultWatch
+from vinom.play.packing import Bases
 from vinom.play.room import Emitted, Room, outcome_facts
 from vinom.play.views import Patches, Recipients, reaches
 from vinom.rooms.seating import Member
@@ -111,6 +114,7 @@ class Broadcast:
         # Members who are sent the state even if it is not a new one.
         self._owed: list[Member] = []
         self._patches: Patches | None = None
+        self._bases = Bases()
         # The members who are sent the same as all others; `None` is not known.
         self._plain: list[tuple[Line, Member]] | None = None
         self._special = False
@@ -169,6 +173,7 @@ class Broadcast:
     def follow(self, host: Host) -> None:
         """Show what a host has from now on; versions go on rising."""
         self._host, host.outlets = host, (*host.outlets, self)
+        self._bases = Bases()
         self.end, self.is_muted = None, False
         self._outcome, self._is_over = None, False
 
@@ -325,7 +330,7 @@ class Broadcast:
         has_one = room.has_one_audience
         public = b",".join([update.text for update in fresh if update.to is None])
         is_private = any(update.to is not None for update in fresh)
-        made: dict[tuple[Hashable, int], bytes] = {}
+        made: dict[tuple[Hashable, int, bool], bytes] = {}
         audience: Hashable = "all"
         plain: list[tuple[Line, Member]] = []
         special = False
@@ -340,7 +345,7 @@ class Broadcast:
             if not has_one:
                 audience = room.audience_of(member.seat)
                 member.look_as(audience, version)
-            if has_one and not member.seen:
+            if has_one and not (member.seen or member.is_packed):
                 plain.append((line, member))
             else:
                 special = True
@@ -355,7 +360,7 @@ class Broadcast:
                     return
                 line.send(b"%b%b],%b}}" % (state, b",".join(told), shown))
             else:
-                key = audience, member.seen
+                key = audience, member.seen, member.is_packed
                 shared = made.get(key)
                 if shared is None:
                     shown = self._view_for(room, member, version)
@@ -370,8 +375,10 @@ class Broadcast:
     def _view_for(
         self, room: Room | RelayedRoom, member: Member, version: int
     ) -> bytes:
-        """Write the view for a member, as a patch where that is shorter."""
+        """Write the view for a member: packed, or as a patch where that is shorter."""
         audience = member.audience
+        if member.is_packed and room.layout is not None:
+            return self._packed_for(room, room.layout, member, version)
         view = room.view_json(audience)
         if not view or not member.seen or self._patches is None:
             return b'"view":%b' % view if view else b""
@@ -380,6 +387,28 @@ class Broadcast:
         if patch is None:
             return b'"view":%b' % view
         return b'"base":%d,"patch":%b' % (member.seen, patch)
+
+    def _packed_for(
+        self,
+        room: Room | RelayedRoom,
+        layout: Layout,
+        member: Member,
+        version: int,
+    ) -> bytes:
+        """Write the view for a member, packed."""
+        view = room.pack(member.audience)
+        if view is None:
+            return b""
+        before = self._bases.keep(member.audience, member.seen, version, view)
+        numbers = b2a_base64(layout.write(view, before), newline=False)
+        changed = layout.others_since(view, before)
+        others = {str(index): decode_values(raw) for index, raw in changed.items()}
+        base = b"%d" % member.seen
+        if before is None:
+            base = b'0,"layout":%b' % _encode(layout.description)
+        if others:
+            base = b'%b,"others":%b' % (base, _encode(others))
+        return b'"base":%b,"packed":"%b"' % (base, numbers)
 
     def _show_one(
         self, room: Room | RelayedRoom, member: Member, version: int, now: float
@@ -443,15 +472,23 @@ class Broadcast:
         if member.skipped:
             self.owe(member)
 
-    def saw(self, member: Member, seen: int) -> None:
-        """Note which version a member has: it may be sent differences to that."""
+    def saw(self, member: Member, seen: int, reads_packed: bool = False) -> None:
+        """
+        Note which version a member has: it may be sent differences to that.
+
+        :param reads_packed: whether it wants packed views.
+        """
+        host = self._host
+        if reads_packed and not member.is_packed and host and host.room.layout:
+            # What it was sent until now was not packed.
+            member.is_packed, member.seen, member.floor = True, 0, self.version + 1
+            self._plain = None
         if seen < member.floor or seen > self.version or seen < member.seen:
             return
         member.seen = seen
         self._plain = None
-        if self._patches is None:
+        if self._patches is None and not member.is_packed:
             self._patches = Patches(merge_diff)
-            host = self._host
             if host is not None and seen == self.version:
                 room = host.room
                 audience = room.audience_of(member.seat)

@@ -199,9 +199,9 @@ class Rooms(Service):
                 return self.list_here(request, conversation)
             case PeekRoom(room_id):
                 return self.directory.peek(room_id, player.player_id)
-            case Ack(seen, room_id):
+            case Ack(seen, room_id, packed):
                 room, member = _membership(conversation, room_id)
-                room.broadcast.saw(member, seen)
+                room.broadcast.saw(member, seen, packed)
                 return None
             case StartRoom() | AddBot() | KickSeat() | SetTeam() | Rematch():
                 return self._command(conversation, request)

@@ -100,6 +100,7 @@ class Member(Sitter):
         none is being played, else `vinom.play.hosting.host.RoomHost` counts.
     :ivar applied: id of the last one that a state answered, likewise.
     :ivar seen: version of a state that the player says it has; 0 is none.
+    :ivar is_packed: whether its views are packed, if the game has packed views.
     :ivar audience: which view it was sent last, and `floor` since which version.
     :ivar skipped: how many states it was not sent because it is behind.
     :ivar entered: the latest number when it came.
@@ -117,6 +118,7 @@ class Member(Sitter):
     seen: int = 0
     floor: int = 0
     skipped: int = 0
+    is_packed: bool = False
     lost_at: float = inf
     audience: Hashable = "all"
     conversation: Conversation | None = None
@@ -189,6 +191,7 @@ class Member(Sitter):
         self.conversation, self.line = conversation, conversation.line
         self.lost_at = inf
         self.skipped = self.seen = self.floor = 0
+        self.is_packed = False
 
     def disconnect(self, number: int) -> None:
         """

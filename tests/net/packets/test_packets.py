@@ -149,7 +149,7 @@ class LayoutTests(SynchronousTestCase):
             write_join(1, b"x" * 901, False),
             write_join(1, b"x" * 15, True),
             write_join(1, b"x" * 16, True).replace(
-                b"\x01\x01\x00\x00", b"\x01\x02\0\0"
+                b"\x01\x01\x00\x00", b"\x01\x04\0\0"
             ),
         ):
             with self.assertRaises(PeerError):

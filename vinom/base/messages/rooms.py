@@ -198,10 +198,13 @@ class Ack(Request, frozen=True, tag="ack", tag_field="type"):
 
     :ivar seen: the version of the state.
     :ivar room_id: may be left out while you are in exactly one room.
+    :ivar packed: send packed views from now on, if the game has any; their versions
+        are then the only ones to name.
     """
 
     seen: Count
     room_id: RoomId | None = None
+    packed: bool = False
 
 
 class StartRoom(Request, frozen=True, tag="start_room", tag_field="type"):
@@ -651,7 +654,10 @@ class GameState(Push, frozen=True, tag="game_state", tag_field="type"):
     :ivar ack: for each seat that sends ids, the ``id`` of its last applied action.
     :ivar view: what the game shows you.
     :ivar patch: a JSON merge patch (RFC 7396) to the view of version `base`.
-    :ivar base: the version of the view that `patch` applies to.
+    :ivar packed: the numbers of a packed view, base64.
+    :ivar others: its fields without steps that changed: by index, the values.
+    :ivar layout: of this packed view and later ones, if `base` is 0.
+    :ivar base: the version of the view that `patch` or `packed` applies to.
     :ivar events: what happened since the state before, oldest first.
     :ivar skipped: how many states you were not sent before this one, because you read
         slowly.
@@ -664,6 +670,9 @@ class GameState(Push, frozen=True, tag="game_state", tag_field="type"):
     events: tuple[EventTold, ...] = ()
     view: Raw | UnsetType = UNSET
     patch: Raw | UnsetType = UNSET
+    packed: str | UnsetType = UNSET
+    others: Raw | UnsetType = UNSET
+    layout: Raw | UnsetType = UNSET
     base: int | UnsetType = UNSET
     skipped: int = 0
     tick: int = 0

@@ -18,6 +18,7 @@ from twisted.logger import Logger
 from vinom.base.limits.buckets import TokenBucket
 from vinom.base.messages.lobby import SeatName
 from vinom.base.model import MatchEnd, SeatPlan
+from vinom.base.packed import Layout
 from vinom.base.reactor.alarm import Alarms
 from vinom.errors import Code, Refused
 from vinom.fleet.control.messages import (
@@ -32,7 +33,7 @@ from vinom.fleet.gameserver.seats import ConnectionLimits, SeatDoor
 from vinom.game import Outcome
 from vinom.net.dtls.association import Association
 from vinom.net.dtls.port import DatagramPort
-from vinom.net.packets.codec import COUNTER_LIMIT, state_tails
+from vinom.net.packets.codec import BASE, COUNTER_LIMIT, state_tails
 from vinom.net.packets.quality import ACK_DELAY
 from vinom.net.packets.reliable import (
     LONGEST_MESSAGE,
@@ -56,6 +57,7 @@ from vinom.net.packets.seat import (
 from vinom.play.choices import action_decoder, json_action_reader
 from vinom.play.hosting.host import RoomHost
 from vinom.play.hosting.recordings import MatchRecording
+from vinom.play.packing import Bases
 from vinom.play.room import Emitted, Room, outcome_facts
 from vinom.play.views import EVERYBODY, Recipients, reaches
 
@@ -169,6 +171,7 @@ class HostedSeat:
     :ivar present: whether the room counts it as connected.
     :ivar came: whether it has ever been connected.
     :ivar shown: version of the state last sent.
+    :ivar audience: whose views it is sent, and `since` which version.
     :ivar state: as the node was last sent it; empty before anything was.
     """
 
@@ -181,6 +184,8 @@ class HostedSeat:
     present: bool = False
     came: bool = False
     shown: int = 0
+    audience: Hashable = EVERYBODY
+    since: int = 0
     state: str = ""
 
     def replace(self, connection: Connection | None, now: float) -> Connection | None:
@@ -293,6 +298,8 @@ class HostedRoom:
         self._alarms, self._report, self._over = alarms, report, over
         self._shown = 0
         self._has_one_audience = self.room.has_one_audience
+        self._layout: Layout | None = self.room.layout
+        self._bases = Bases()
         self._shows_each = game.states == "every" and not game.tick_hz
         self._names = tuple(
             SeatName(number, seat.name, seat.player_id, seat.team)
@@ -339,6 +346,7 @@ class HostedRoom:
             self._report(RelayTaken(self.match_id, seat.number, seat.relay_epoch))
         connection.room, connection.seat = self, seat
         seat.messages.acknowledge(asked.last_message)
+        layout = self._layout
         welcome = Welcome(
             seat=seat.number,
             epoch=seat.door.epoch,
@@ -350,6 +358,7 @@ class HostedRoom:
             input=self.host.acted[seat.number],
             message=seat.messages.first,
             setup=room.setup(),
+            layout=layout.description if layout and connection.link.is_packed else None,
         )
         try:
             connection.link.welcome(welcome, seat.messages, now)
@@ -494,8 +503,8 @@ class HostedRoom:
         sent: list[tuple[Association, bytes]] = []
         port: DatagramPort | None = None
         applied = self.host.applied
-        has_one_audience = self._has_one_audience
-        made: dict[Hashable, list[bytes]] = {}
+        is_shared = self._has_one_audience and self._layout is None
+        made: dict[tuple[Hashable, int | None], list[bytes]] = {}
         tails: list[bytes] | None = None
         is_all = True
         for seat in self.seats:
@@ -505,22 +514,8 @@ class HostedRoom:
             if seat.shown == version or not seat.present:
                 is_all = False
                 continue
-            if tails is None or not has_one_audience:
-                audience = (
-                    EVERYBODY if has_one_audience else room.audience_of(seat.number)
-                )
-                tails = made.get(audience)
-                if tails is None:
-                    time = min(int(room.match_time(now) * 1000.0), COUNTER_LIMIT)
-                    view = room.view(audience)
-                    try:
-                        tails = (
-                            state_tails(version, time, room.ticks, view) if view else []
-                        )
-                    except ValueError as error:
-                        self.cannot_send("view", error, now)
-                        tails = []
-                    made[audience] = tails
+            if tails is None or not is_shared:
+                tails = self._tails(seat, connection.link, made, now)
                 if not tails:
                     # The game failed; or nothing has come for this seat yet.
                     is_all = False
@@ -538,6 +533,40 @@ class HostedRoom:
         if sent and port is not None:
             port.send_each(sent)
         return is_all and room.phase != "closed"
+
+    def _tails(
+        self,
+        seat: HostedSeat,
+        link: SeatLink,
+        made: dict[tuple[Hashable, int | None], list[bytes]],
+        now: float,
+    ) -> list[bytes]:
+        """Write the newest state for a seat, once for all who get the same."""
+        room = self.room
+        version = room.version
+        audience: Hashable = EVERYBODY
+        if not self._has_one_audience:
+            audience = room.audience_of(seat.number)
+        if audience != seat.audience:
+            seat.audience, seat.since = audience, version
+        base: int | None = None
+        if link.is_packed and self._layout is not None:
+            base = link.seen if link.seen >= seat.since else 0
+        tails = made.get((audience, base))
+        if tails is None:
+            time = min(int(room.match_time(now) * 1000.0), COUNTER_LIMIT)
+            view = (
+                room.view(audience)
+                if base is None
+                else _packed_view(room, self._bases, audience, base)
+            )
+            try:
+                tails = state_tails(version, time, room.ticks, view) if view else []
+            except ValueError as error:
+                self.cannot_send("view", error, now)
+                tails = []
+            made[audience, base] = tails
+        return tails
 
     def cannot_send(self, what: str, why: object, now: float) -> None:
         """
@@ -695,3 +724,13 @@ class HostedRoom:
             if seat.connection is not None:
                 seat.release(seat.connection)
         self._over(self)
+
+
+def _packed_view(room: Room, bases: Bases, audience: Hashable, base: int) -> bytes:
+    """Write a packed view, as a difference where the base is kept; perhaps empty."""
+    layout, view = room.layout, room.pack(audience)
+    if layout is None or view is None:
+        return b""
+    before = bases.keep(audience, base, room.version, view)
+    head = BASE.pack(0 if before is None else base)
+    return head + layout.write_whole(view, before)

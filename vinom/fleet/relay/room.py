@@ -22,6 +22,7 @@ from zope.interface import implementer
 
 from vinom.base.limits.pressure import busy
 from vinom.base.model import MatchEnd, MatchPlan, Placement, SeatPlan
+from vinom.base.packed import Layout, Packed
 from vinom.errors import Code, Refused
 from vinom.fleet.control.messages import (
     FromRelayed,
@@ -80,6 +81,7 @@ class RelayedRoom:
     :ivar phase: as of `vinom.play.room.Room`.
     :ivar version: of the newest state that has arrived.
     :ivar effects: what happened since `take_effects` was called, oldest first.
+    :ivar layout: none: what arrives is not packed.
     :ivar outlets: where states and news go, in this order.
     :ivar acted: by seat, the id of the last action that was sent and not refused.
     :ivar applied: by seat, the id of the last action that a state answers.
@@ -122,6 +124,7 @@ class RelayedRoom:
         self.version = 0
         # Nothing is ever due here.
         self.time = RoomTime(inf, inf)
+        self.layout: Layout | None = None
         self.outlets: tuple[Outlet, ...] = ()
         self.acted = [0] * len(plan.seats)
         self.applied = [0] * len(plan.seats)
@@ -298,6 +301,10 @@ class RelayedRoom:
     def has_news(self, shown: int) -> bool:
         """Is there an effect, or another version than *shown*?"""
         return self.version != shown or bool(self.effects)
+
+    def pack(self, audience: Hashable) -> Packed | None:
+        """Return no packed view."""
+        return None
 
     def view_hash(self) -> str:
         """Return the fingerprint of what spectators see."""

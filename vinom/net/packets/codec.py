@@ -48,6 +48,8 @@ SERVER_PING, SERVER_PONG, REJECT = 0x84, 0x85, 0x86
 MORE = 0x8000
 
 LENGTH = Layout("!H")
+#: Before a packed view: the version that it was made from; 0 is none.
+BASE = Layout("!I")
 STATE_LAYOUT = Layout("!BIIIIIIBB")
 
 #: Longest piece of a view or a welcome in one packet, bytes.
@@ -152,12 +154,14 @@ class Join(FromPlayer, frozen=True, gc=False):
     :ivar is_resume: whether *proof* is a resume token.
     :ivar last_message: last message part that arrived on an older connection.
     :ivar proof: a connect token, or a resume token.
+    :ivar reads_packed: whether the player reads packed views.
     """
 
     protocol: int
     is_resume: bool
     last_message: int
     proof: bytes
+    reads_packed: bool = False
 
 
 class Input(FromPlayer, frozen=True):
@@ -259,8 +263,9 @@ def _read_join(packet: bytes) -> Join:
     _, number, state, message, protocol, kind, last_message, length = _JOIN.unpack_from(
         packet
     )
-    if kind > 1:
-        raise PeerError(f"proof of kind {kind}; only 0 and 1 exist")
+    if kind > 3:
+        raise PeerError(f"proof of kind {kind}; only 0 to 3 exist")
+    reads_packed, kind = kind > 1, kind & 1
     proof = packet[_JOIN.size :]
     if len(proof) != length:
         raise PeerError(
@@ -270,18 +275,21 @@ def _read_join(packet: bytes) -> Join:
         raise PeerError(f"resume token of {length} bytes, expected {RESUME_BYTES}")
     if not 0 < length <= LONGEST_TOKEN:
         raise PeerError(f"token of {length} bytes, limit {LONGEST_TOKEN}")
-    return Join(number, state, message, protocol, kind == 1, last_message, proof)
+    return Join(
+        number, state, message, protocol, kind == 1, last_message, proof, reads_packed
+    )
 
 
 def write_join(
-    number: int, proof: bytes, is_resume: bool, last_message: int = 0
+    number: int,
+    proof: bytes,
+    is_resume: bool,
+    last_message: int = 0,
+    reads_packed: bool = False,
 ) -> bytes:
-    return (
-        _JOIN.pack(
-            JOIN, number, 0, 0, PACKET_PROTOCOL, is_resume, last_message, len(proof)
-        )
-        + proof
-    )
+    kind = is_resume + 2 * reads_packed
+    head = (JOIN, number, 0, 0, PACKET_PROTOCOL, kind, last_message, len(proof))
+    return _JOIN.pack(*head) + proof
 
 
 def write_input(

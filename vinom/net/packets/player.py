@@ -13,8 +13,10 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from vinom.base.messages.lobby import SeatName
+from vinom.base.packed import OLDEST_BASE, Layout, Packed, encode_view
 from vinom.errors import PeerError
 from vinom.net.packets.codec import (
+    BASE,
     LONGEST_ACTION,
     LONGEST_PACKET,
     LONGEST_TOKEN,
@@ -244,6 +246,9 @@ class PlayerLink(Measured):
         self._welcomes = Fragments()
         self._states = Fragments()
         self._version = 0
+        self._layout: Layout | None = None
+        # The packed views that differences may be made from, by version.
+        self._bases: dict[int, Packed] = {}
         self._byes_left = 0
         self._ack_at = self._ping_at = inf
         self._pause = self.quality.timeout
@@ -384,6 +389,8 @@ class PlayerLink(Measured):
         if whole is None:
             return
         welcome = decode_welcome(whole)
+        if welcome.layout is not None:
+            self._layout = Layout(welcome.layout)
         self.phase = "joined"
         self._actions.continue_after(welcome.input)
         self._messages.start(welcome.message)
@@ -415,11 +422,33 @@ class PlayerLink(Measured):
         view = self._states.receive(version, packet.index, packet.count, packet.piece)
         if view is None:
             return
+        if self._layout is not None:
+            view = self._unpack(self._layout, version, view)
         self._version = version
         self._acknowledge_by(now + ACK_DELAY)
         self._events.append(
             StateArrived(version, packet.time / 1000, view, packet.applied, packet.tick)
         )
+
+    def _unpack(self, layout: Layout, version: int, data: bytes) -> bytes:
+        """
+        Read a packed view.
+
+        :returns: the same as MessagePack.
+        :raises PeerError: it is none, or its base is not here.
+        """
+        if len(data) < BASE.size:
+            raise PeerError(f"a packed view of {len(data)} bytes is cut short")
+        (base,) = BASE.unpack_from(data)
+        before = self._bases.get(base)
+        if base and before is None:
+            raise PeerError(f"view {version} was made from {base}, which is not here")
+        packed = layout.read(data[BASE.size :], before)
+        view = encode_view(layout.plain(packed))
+        self._bases[version] = packed
+        for old in [one for one in self._bases if one < version - OLDEST_BASE]:
+            del self._bases[old]
+        return view
 
     def _take_messages(self, packet: Messages, now: float) -> None:
         # At once: the server soon resends unacknowledged messages.
@@ -523,6 +552,7 @@ class PlayerLink(Measured):
                     self._proof,
                     self._is_resume,
                     self._messages.last_message,
+                    reads_packed=True,
                 )
             )
         else:

@@ -137,7 +137,7 @@ class Over(Struct, frozen=True, tag="over", tag_field="t"):
 Message = Event | Refusal | Round | Over
 
 
-class Welcome(Struct, frozen=True):
+class Welcome(Struct, frozen=True, omit_defaults=True):
     """
     The answer to JOIN, whole.
 
@@ -147,6 +147,7 @@ class Welcome(Struct, frozen=True):
     :ivar input: number of the last action received; the next one follows it.
     :ivar message: number of the first message part that will be sent.
     :ivar setup: the part of the view that never changes, MessagePack.
+    :ivar layout: of the views, if they come packed: a JSON array as MessagePack.
     """
 
     seat: int
@@ -159,6 +160,7 @@ class Welcome(Struct, frozen=True):
     input: int
     message: int
     setup: bytes
+    layout: Any = None
 
 
 encode = msgspec.msgpack.Encoder().encode

@@ -99,6 +99,8 @@ class SeatLink(Measured):
     :ivar phase: if it is "over", the caller closes the connection.
     :ivar quality: round trip, jitter and losses.
     :ivar consumed: number of the last action taken.
+    :ivar seen: version of the newest state that the player has; 0 is none.
+    :ivar is_packed: whether the views that it is sent are packed.
     """
 
     # A game server sends to hundreds of these in turn, and waits for each one's
@@ -117,7 +119,6 @@ class SeatLink(Measured):
         "_rejects_left",
         "_resend_at",
         "_resend_pause",
-        "_seen",
         "_state_pause",
         "_state_sent",
         "_tails",
@@ -126,8 +127,10 @@ class SeatLink(Measured):
         "_version",
         "_welcome",
         "consumed",
+        "is_packed",
         "phase",
         "quality",
+        "seen",
     )
 
     def __init__(
@@ -149,6 +152,7 @@ class SeatLink(Measured):
         self.phase: Phase = "waiting"
         self.quality = Quality()
         self.consumed = 0
+        self.is_packed = False
         self._numbered = 0
         self._out: list[bytes] = []
         self._messages = MessageStream()
@@ -159,7 +163,7 @@ class SeatLink(Measured):
         self._resend_at = inf
         self._resend_pause = 0.0
         self._tails: Sequence[bytes] = ()
-        self._version = self._applied = self._seen = 0
+        self._version = self._applied = self.seen = 0
         self._state_sent = 0.0
         # Before the second resend and later ones; the first waits `Quality.timeout`.
         self._state_pause = 0.0
@@ -189,8 +193,8 @@ class SeatLink(Measured):
         quality.received += 1
         if number > quality.highest:
             quality.highest = number
-        if self._seen < state <= self._version:
-            self._seen = state
+        if self.seen < state <= self._version:
+            self.seen = state
         if message >= self._messages.first:
             self._receive_acknowledgement(message, now)
         if self._ack_at == inf:
@@ -228,8 +232,8 @@ class SeatLink(Measured):
     def _receive_seated(
         self, read: PlayerPacket, now: float, events: list[SeatEvent]
     ) -> None:
-        if self._seen < read.state <= self._version:
-            self._seen = read.state
+        if self.seen < read.state <= self._version:
+            self.seen = read.state
         if read.message:
             self._receive_acknowledgement(read.message, now)
         kind = type(read)
@@ -281,7 +285,7 @@ class SeatLink(Measured):
                     now,
                 )
                 return
-            self.phase = "asked"
+            self.phase, self.is_packed = "asked", read.reads_packed
             events.append(JoinAsked(read.is_resume, read.proof, read.last_message))
 
     # What the caller decides.
@@ -296,6 +300,7 @@ class SeatLink(Measured):
         :raises ValueError: the welcome is too long to send.
         """
         self._welcome = cut(encode(welcome))
+        self.is_packed = welcome.layout is not None
         self._epoch = welcome.epoch
         self.consumed = welcome.input
         self._messages, self._unsent = messages, messages.first
@@ -414,7 +419,7 @@ class SeatLink(Measured):
     def is_settled(self) -> bool:
         """Does nothing wait for the player's acknowledgement?"""
         if self.phase == "confirmed":
-            return self._seen >= self._version and not self._messages
+            return self.seen >= self._version and not self._messages
         return self.phase in ("refused", "over")
 
     # To the player.
@@ -461,7 +466,7 @@ class SeatLink(Measured):
 
     def _state_at(self) -> float:
         """When to resend the newest state."""
-        if self._seen >= self._version or self.phase != "confirmed":
+        if self.seen >= self._version or self.phase != "confirmed":
             return inf
         return self._state_sent + (self._state_pause or self.quality.timeout)
 

@@ -111,8 +111,9 @@ class Twice(Game[Any, Any]):
         :param not_stored: called once with the reason, if its states can't be stored.
         """
         self._game = game
-        # A play asks for it.
+        # A play asks for it, and views are packed as the game's own.
         vars(self)["past_ticks"] = game.past_ticks
+        vars(self)["shows"] = game.shows
         self._not_stored = not_stored
         #: The state given to the latest call, its hash after that call, and the same
         #: state after it was stored.

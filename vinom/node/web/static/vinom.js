@@ -204,6 +204,175 @@ export function mergePatch(target, patch) {
   return merged;
 }
 
+/** How many versions older than a packed view its base may be. */
+const OLDEST_BASE = 64;
+/** How many bytes one byte of the outer mask of a packed view stands for. */
+const BLOCK = 64;
+
+/**
+ * A packed view.
+ *
+ * @typedef {object} Packed
+ * @property {number[]} rows the length of each list
+ * @property {Uint32Array[]} columns of each column of numbers, the steps
+ * @property {Json[][]} others of each field without steps, the values
+ */
+
+/** Reads packed views (docs/protocol/packed.rst); throws a `VinomError` for anything else. */
+export class PackedViews {
+  /** @type {{table: number, steps: number, width: number, read: (step: number) => Json}[]} */
+  #columns = [];
+  /** @type {number[]} Of each field without steps, its list. */
+  #others = [];
+  #lists = 0;
+  #build;
+
+  /** @param {Json} layout as the server describes it */
+  constructor(layout) {
+    this.#build = this.#compile(layout, 0);
+  }
+
+  /**
+   * @param {any} kind
+   * @param {number} table
+   * @returns {(view: Packed, row: number) => Json}
+   */
+  #compile(kind, table) {
+    const [name, ...more] = Array.isArray(kind) ? kind : [];
+    if (name === "int") {
+      const [first, step, steps] = more;
+      return this.#column(table, steps, (one) => (first + one) * step);
+    }
+    if (name === "float") {
+      const [first, up, down, steps] = more;
+      return this.#column(table, steps, (one) => ((first + one) * up) / down);
+    }
+    if (name === "one_of") return this.#column(table, more[0].length - 1, (one) => more[0][one]);
+    if (name === "struct") {
+      const fields = /** @type {[string, Json][]} */ (more[0]);
+      const parts = fields.map(([field, inner]) => ({ field, part: this.#compile(inner, table) }));
+      return (view, row) => {
+        /** @type {Record<string, Json>} */
+        const built = {};
+        for (const { field, part } of parts) built[field] = part(view, row);
+        return built;
+      };
+    }
+    if (name === "tuple") {
+      const kinds = /** @type {Json[]} */ (more[0]);
+      const parts = kinds.map((inner) => this.#compile(inner, table));
+      return (view, row) => parts.map((part) => part(view, row));
+    }
+    if (name === "maybe") {
+      const shown = this.#column(table, 1, (one) => one === 1);
+      const part = this.#compile(more[0], table);
+      return (view, row) => (shown(view, row) ? part(view, row) : null);
+    }
+    if (name === "list" && table === 0) {
+      const list = this.#lists++;
+      const part = this.#compile(more[0], list + 1);
+      return (view) => Array.from({ length: view.rows[list] }, (_, row) => part(view, row));
+    }
+    if (name !== "other") throw new VinomError("bad_message", "the layout of the views is unknown");
+    const index = this.#others.push(table) - 1;
+    return (view, row) => view.others[index][row];
+  }
+
+  /**
+   * @param {number} table
+   * @param {number} steps
+   * @param {(step: number) => Json} read
+   * @returns {(view: Packed, row: number) => Json}
+   */
+  #column(table, steps, read) {
+    const width = steps < 1 << 8 ? 1 : steps < 1 << 16 ? 2 : 4;
+    const index = this.#columns.push({ table, steps, width, read }) - 1;
+    return (view, row) => {
+      const step = view.columns[index][row];
+      if (step > steps) throw new VinomError("bad_message", "a packed view has too high a step");
+      return read(step);
+    };
+  }
+
+  /**
+   * @param {Uint8Array} data the numbers
+   * @param {Record<string, Json[]>} others the fields without steps that changed
+   * @param {Packed | null} before the view that it was made from
+   * @returns {Packed}
+   */
+  read(data, others, before) {
+    const rows = Array.from(
+      { length: this.#lists },
+      (_, list) => (data[2 * list] << 8) | data[2 * list + 1],
+    );
+    const lengths = [1, ...rows];
+    const columns = this.#columns.map(({ table }, index) => {
+      const column = new Uint32Array(lengths[table]);
+      if (before) column.set(before.columns[index].subarray(0, column.length));
+      return column;
+    });
+    const size = this.#columns.reduce((sum, one) => sum + one.width * lengths[one.table], 0);
+    const planes = withZeros(data, 2 * this.#lists, size);
+    let start = 0;
+    for (const width of [1, 2, 4]) {
+      const same = columns.filter((_, index) => this.#columns[index].width === width);
+      const lanes = same.reduce((sum, column) => sum + column.length, 0);
+      let lane = start;
+      for (const column of same) {
+        for (let row = 0; row < column.length; row++, lane++) {
+          let zigzag = planes[lane];
+          if (width > 1) zigzag |= planes[lane + lanes] << 8;
+          if (width > 2) zigzag |= (planes[lane + 2 * lanes] << 16) | (planes[lane + 3 * lanes] << 24);
+          column[row] = column[row] + ((zigzag >>> 1) ^ -(zigzag & 1));
+          if (width < 4) column[row] &= (1 << (8 * width)) - 1;
+        }
+      }
+      start += width * lanes;
+    }
+    const kept = this.#others.map((table, index) => {
+      const values = others[index] ?? before?.others[index];
+      if (values?.length !== lengths[table]) {
+        throw new VinomError("bad_message", "a packed view lacks a field");
+      }
+      return values;
+    });
+    return { rows, columns, others: kept };
+  }
+
+  /**
+   * Make objects, lists and numbers of a view.
+   *
+   * @param {Packed} view
+   * @returns {Json}
+   */
+  plain(view) {
+    return this.#build(view, 0);
+  }
+}
+
+/**
+ * @param {Uint8Array} data
+ * @param {number} start
+ * @param {number} size how many bytes there are with the zeros
+ */
+function withZeros(data, start, size) {
+  const blocks = Math.ceil(size / BLOCK);
+  let at = start + blocks;
+  /** @param {Uint8Array} mask */
+  const spread = (mask) => {
+    const found = new Uint8Array(8 * mask.length);
+    for (let place = 0; place < found.length; place++) {
+      if ((mask[place >> 3] << (place & 7)) & 0x80) found[place] = data[at++];
+    }
+    return found;
+  };
+  const found = spread(spread(data.subarray(start, at)));
+  if (at !== data.length || found.length !== blocks * BLOCK) {
+    throw new VinomError("bad_message", "a packed view is cut short or too long");
+  }
+  return found;
+}
+
 /** @param {Json} value */
 const isObject = (value) =>
   typeof value === "object" && value !== null && !Array.isArray(value);
@@ -1382,6 +1551,10 @@ export class Room extends Emitter {
   #backAlarm;
   /** @type {Map<number, Json>} Acknowledged views by version: the bases of patches. */
   #bases = new Map();
+  /** @type {PackedViews | null} Reads packed views. */
+  #views = null;
+  /** @type {Map<number, Packed>} Those of the latest versions, which others may be made from. */
+  #packed = new Map();
   #ackAt = 0;
   // Numbers up to #heard have been received. Announcements overtake events, which wait for
   // their state; numbers received since the last state are therefore kept one by one.
@@ -1522,7 +1695,8 @@ export class Room extends Emitter {
     /** @type {Record<string, Json>} */
     const message = { type: "action", id, room_id: this.roomId, data: action };
     if (tick) message.tick = tick;
-    if (this.#bases.size) {
+    if (this.#packed.has(this.version)) message.seen = this.version;
+    else if (this.#bases.size) {
       message.seen = this.version;
       this.#bases.set(this.version, this.view);
     }
@@ -1718,7 +1892,10 @@ export class Room extends Emitter {
   /** @param {any} data */
   #newState(data) {
     let view = data.view;
-    if ("patch" in data) {
+    if ("packed" in data) {
+      view = this.#unpack(data);
+      if (view === undefined) return;
+    } else if ("patch" in data) {
       if (!this.#bases.has(data.base)) return;
       view = mergePatch(this.#bases.get(data.base), data.patch);
       for (const older of this.#bases.keys()) {
@@ -1756,6 +1933,30 @@ export class Room extends Emitter {
   }
 
   /**
+   * Read a packed view.
+   *
+   * @param {any} data
+   * @returns {Json | undefined} undefined if its base is not here
+   */
+  #unpack(data) {
+    if ("layout" in data) {
+      this.#views = new PackedViews(data.layout);
+      this.#packed.clear();
+      this.#bases.clear();
+    }
+    const before = this.#packed.get(data.base) ?? null;
+    if (this.#views === null || (data.base && !before)) return undefined;
+    const numbers = Uint8Array.from(atob(data.packed), (one) => one.charCodeAt(0));
+    const packed = this.#views.read(numbers, data.others ?? {}, before);
+    const view = this.#views.plain(packed);
+    this.#packed.set(data.version, packed);
+    for (const older of this.#packed.keys()) {
+      if (older < data.version - OLDEST_BASE) this.#packed.delete(older);
+    }
+    return view;
+  }
+
+  /**
    * Acknowledge a state, so that the server can send patches to it.
    *
    * @param {any} data
@@ -1764,9 +1965,11 @@ export class Room extends Emitter {
     const now = performance.now();
     if (now < this.#ackAt) return;
     this.#ackAt = now + ACK_PAUSE;
-    if (JSON.stringify(this.view).length < WORTH_PATCHING) return;
-    this.#bases.set(data.version, this.view);
-    const held = { seen: data.version, room_id: this.roomId };
+    if (!("packed" in data)) {
+      if (JSON.stringify(this.view).length < WORTH_PATCHING) return;
+      this.#bases.set(data.version, this.view);
+    }
+    const held = { seen: data.version, room_id: this.roomId, packed: true };
     this.#client._send({ type: "ack", data: held });
   }
 
