@@ -121,7 +121,7 @@ class Match:
         A seat that is away, or a bot's, may act too: as its bot would.
 
         :param action: one of the game's actions, or its fields as a dict.
-        :param tick: the tick that its player was shown, see `vinom.game.Game.past`.
+        :param tick: the tick that its player was shown, see `vinom.game.Input`.
         :raises Rejected: the rules forbid it.
         :raises Refused: it is none of the game's actions; it names the field.
         """

@@ -70,7 +70,7 @@ class Lab(Game[Pond, Move | Shoot]):
     seats = (1, 4)
     late_join = True
     tick_hz = TICK_HZ
-    past_ticks = 24
+    past_ticks = 40
     durability = "none"
     board_files = ("lab.js",)
     gust: ClassVar[int] = 0

@@ -118,8 +118,8 @@ export function showRoom({ main, client, catalogue }, where) {
       room,
       facts,
       say,
-      /** @param {any} action */
-      act: (action) => room.act(action).catch((error) => showError(error)),
+      /** @param {any} action @param {number} [tick] */
+      act: (action, tick) => room.act(action, tick).catch((error) => showError(error)),
       hint,
       /** @param {number | null} seat */
       nameOf: (seat) => (seat === room.seat ? "You" : nameOf(room, seat)),

@@ -15,7 +15,8 @@ export { drawDisc, makeCanvas, makePalette, watchKeys };
  * @property {import("../vinom.js").Room} room the player's place: `view`, `setup`, `seat`
  *   (null for a spectator), `players`, `options`, `time`...
  * @property {any} facts this game's entry in /games.json: `seats`, `tick_hz`, `actions`...
- * @property {(action: any) => Promise<void>} act play; a refusal is shown to the player
+ * @property {(action: any, tick?: number) => Promise<void>} act play; a refusal is shown to the
+ *   player; `tick` as for `room.act`
  * @property {(seat: number | null) => string} nameOf "You", or another player's name
  * @property {(seat: number) => string} colourOf the colour of a seat, as "#rrggbb"
  * @property {(words: string) => void} hint answer a move that is not possible now: a line
