@@ -9,6 +9,7 @@ from types import ModuleType
 from twisted.trial.unittest import SynchronousTestCase
 
 import tests
+from benchmarks.code_lines import code_lines
 from tests.support.needs import do_without
 
 _DOCS = Path(tests.__file__).resolve().parent.parent / "docs"
@@ -57,3 +58,23 @@ class ListingTests(SynchronousTestCase):
         old = f"{head}  .. code-block:: python\n\n     x = 1\n\n\n  More.\n"
         page.write_text(old)
         self.assertEqual(_listings().copied(page), old.replace("x = 1", "x = 2"))
+
+    def test_lines_of_rules(self) -> None:
+        """
+        The manual's table says how many lines of code its games have today.
+        """
+        page = (_DOCS / "performance.rst").read_text(encoding="utf-8")
+        for title, path in (
+            ("tic-tac-toe", "../vinom/games/tictactoe.py"),
+            ("Connect Four", "tutorial/connectfour/connectfour.py"),
+            ("Battleship", "howto/listings/battleship/battleship.py"),
+        ):
+            self.assertIn(f"   {title}, {code_lines(_DOCS / path)}", page)
+
+    def test_script(self) -> None:
+        """
+        In a script of a browser's, too, comments and blank lines are no code.
+        """
+        script = Path(self.mktemp())
+        script.write_text("/* a\n * b */\n\n// c\nlet d = 1; // e\n  /* f */\nd();\n")
+        self.assertEqual(code_lines(script), 2)

@@ -47,7 +47,7 @@ def _methods(node: ast.ClassDef) -> list[ast.FunctionDef | ast.AsyncFunctionDef]
     ]
 
 
-def _code_lines(path: Path) -> int:
+def code_lines(path: Path) -> int:
     """Count a file's lines without blanks, comments and docstrings."""
     text, tree = _read(path)
     lines = {
@@ -111,7 +111,7 @@ def settings() -> int:
 #: Each with its name in the file.
 NUMBERS: dict[str, Callable[[], int]] = {
     "entries of vinom/": entries,
-    "lines of code": lambda: sum(_code_lines(path) for path in _modules()),
+    "lines of code": lambda: sum(code_lines(path) for path in _modules()),
     "modules": lambda: len(_modules()),
     "classes over 30 methods": lambda: sum(
         len(_methods(node)) > 30 for node in _classes()
