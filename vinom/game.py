@@ -424,6 +424,8 @@ class Game(Generic[S, A]):
         ``("board.css", "images/red.svg")``; nothing else is served.
     :cvar bot_names: names of the bots, in the order in which they come; beyond them
         a bot is called after its seat: "bot 2".
+    :cvar levels: names of the levels at which `bot` plays, the easiest first; ``()`` if
+        there is one only. Who adds a bot may choose; without a choice it is the first.
     :cvar actions: a msgspec struct, or a union of tagged structs.
     :cvar options: a msgspec struct with a default for every field.
     :cvar loadout: a msgspec struct with a default for every field.
@@ -490,6 +492,7 @@ class Game(Generic[S, A]):
     board: ClassVar[str] = ""
     board_files: ClassVar[tuple[str, ...]] = ()
     bot_names: ClassVar[tuple[str, ...]] = BOT_NAMES
+    levels: ClassVar[tuple[str, ...]] = ()
     actions: ClassVar[Any]
     options: ClassVar[type[Struct]] = NoOptions
     loadout: ClassVar[type[Struct]] = NoLoadout
@@ -679,6 +682,9 @@ class Game(Generic[S, A]):
             strings and numbers.
         :param chance: the bot's own, independent of the game's.
         :param setup: like *view*, for what `setup` returned.
+
+        A game with `levels` defines ``bot(self, view, seat, chance, setup, level="")``.
+        For a player who is away it plays at the last level.
         """
         return None
 

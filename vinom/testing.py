@@ -17,6 +17,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from copy import copy
 from typing import Any, Literal
 
+import attrs
 import msgspec
 from msgspec import Struct
 
@@ -26,7 +27,7 @@ from vinom.game import Event, Game, Outcome, Seat
 from vinom.play.game_loader import name_of
 from vinom.play.guard import Guard
 from vinom.play.room import REJECTED, BotFailed, Closed, Emitted, Room
-from vinom.play.seats import SeatState
+from vinom.play.seats import SeatState, ensure_level
 
 __all__ = ["Match", "play"]
 
@@ -185,8 +186,17 @@ class Match:
         self._settle()
         return seat
 
-    def bot(self, seat: int) -> None:
-        """Give a seat to the game's bot for good."""
+    def bot(self, seat: int, level: str = "") -> None:
+        """
+        Give a seat to the game's bot for good.
+
+        :param level: at which it plays; by default the game's first.
+        :raises ValueError: its bot has no such level.
+        """
+        ensure_level(self._game, level)
+        seats = list(self._room.plan.seats)
+        seats[seat] = attrs.evolve(seats[seat], level=level)
+        self._room.plan = attrs.evolve(self._room.plan, seats=tuple(seats))
         self._room.seat_bot(seat, self._now)
         self._settle()
 

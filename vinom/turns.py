@@ -208,7 +208,11 @@ class TurnGame(Game[S, A]):
         raise NotImplementedError(f"{type(self).__name__} must define play()")
 
     def choose(self, view: Any, seat: int, chance: Chance, setup: Any) -> A | None:
-        """Choose a bot's action on its turn: see `bot`, which agrees to rematches."""
+        """
+        Choose a bot's action on its turn: see `bot`, which agrees to rematches.
+
+        In a game with `levels` it gets the level as its last argument.
+        """
         return None
 
     def time_for(self, s: S, seat: int | None) -> float | None:
@@ -442,13 +446,16 @@ class TurnGame(Game[S, A]):
         """Return the seats that everybody waits for."""
         return _acting(s)
 
-    def bot(self, view: Any, seat: int, chance: Chance, setup: Any) -> Any:
+    def bot(
+        self, view: Any, seat: int, chance: Chance, setup: Any, level: str = ""
+    ) -> Any:
         """Agree to every rematch, and never ask first; `choose` plays."""
         if view["phase"] == OVER:
             return agree(view["rematch"], seat)
         if seat != view["turn"] and seat not in view["waiting"]:
             return None
-        return self.choose(view, seat, chance, setup)
+        more = (level,) if self.levels else ()
+        return self.choose(view, seat, chance, setup, *more)
 
 
 def _begin(s: S, game: TurnGame[S, Any], now: float) -> Step[S]:
@@ -617,7 +624,7 @@ def _act_for(s: S, game: TurnGame[S, Any], seat: int, now: float) -> S | Step[S]
     s = s.with_(chance=chance)
     seen = (game.view(s, game.audience(s, seat)), game.setup(s))
     view, setup = msgpack.decode(msgpack.encode(seen))
-    action = game.choose(view, seat, chance.fork("bot"), setup)
+    action = game.choose(view, seat, chance.fork("bot"), setup, *game.levels[-1:])
     if action is not None:
         with suppress(Rejected):
             return game.act(s, seat, action, now)

@@ -59,7 +59,7 @@ class LobbyTests(PageTestCase):
         ann = self.player("Ann")
         eve = self.player("Eve", is_phone=True)
         link = self.new_room(ann, "Tic-tac-toe")
-        ann.press("Add a bot")
+        ann.press("Add a bot: easy")
         ann.until("return !!document.querySelector('.ttt')")
         eve.open(link)
         eve.until("return /already begun|every seat/i.test(document.body.innerText)")

@@ -76,7 +76,8 @@ async function withBot(client) {
   const room = await client.join("tictactoe", { roomId, public: true });
   assert.equal(room.seat, 0);
   assert.ok(room.isHost);
-  await room.addBot();
+  await assert.rejects(room.addBot("godlike"), { code: "bad_field" });
+  await room.addBot("perfect");
   return room;
 }
 

@@ -403,6 +403,7 @@ class SeatPlan:
     :ivar loadout: canonical JSON, as queued.
     :ivar team: number of the planned team; ``None`` lets the game's rules choose.
     :ivar claims: what others vouch for, canonical JSON: see `Player`.
+    :ivar level: of a bot, one of the game's; empty for its first, and for players.
     """
 
     player_id: str
@@ -410,6 +411,7 @@ class SeatPlan:
     loadout: bytes = b"{}"
     team: int | None = None
     claims: bytes = attrs.field(default=b"{}", repr=False)
+    level: str = ""
 
 
 #: Length of the secret that a game's random numbers follow from.

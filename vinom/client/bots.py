@@ -35,6 +35,7 @@ from vinom.client.parties import LiveParty
 from vinom.client.sdk import Client
 from vinom.errors import Code
 from vinom.game import Chance, Game, has_one_audience
+from vinom.play.seats import level_of
 
 #: Samples kept of each kind; more would not change a percentile.
 _MOST_SAMPLES = 500_000
@@ -244,6 +245,7 @@ class Habits:
     :ivar pace: most actions per second.
     :ivar stays: how long it stays after a round has ended, seconds; ``None``: until
         the room closes.
+    :ivar level: of the game's bot; empty for the first.
     """
 
     name: str
@@ -251,6 +253,7 @@ class Habits:
     options: Any = None
     pace: float = 8.0
     stays: float | None = None
+    level: str = ""
 
 
 class Bot:
@@ -387,9 +390,10 @@ class Bot:
         if self._number > match.acked and now - self._acted_at < _ANSWER_TIMEOUT:
             return
         _, self._chance = self._chance.draw()
-        choose = self._habits.game.bot
+        game = self._habits.game
+        more = (self._chance, match.setup, *level_of(game, self._habits.level))
         try:
-            action = choose(match.view, match.seat, self._chance, match.setup)
+            action = game.bot(match.view, match.seat, *more)
             number = 0 if action is None else match.act(action)
         except Exception as error:
             self._fail(match, error)

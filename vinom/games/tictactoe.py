@@ -70,6 +70,7 @@ class TicTacToe(TurnGame[Board, Place]):
     icon = "/boards/tictactoe.svg"
     board = "/boards/tictactoe.js"
     options = TicTacToeOptions
+    levels = ("easy", "perfect")
 
     def play(self, s: Board, seat: int, action: Place, now: float) -> Step[Board]:
         """Place a mark."""
@@ -87,9 +88,14 @@ class TicTacToe(TurnGame[Board, Place]):
             return Step(s, (placed,)).then(self.draw)
         return Step(self.next_turn(s, now), (placed,))
 
-    def choose(self, view: Any, seat: int, chance: Chance, setup: Any) -> Place:
-        """Choose a random best move."""
-        moves = best_moves(tuple(chain(*view["board"])), seat)
+    def choose(
+        self, view: Any, seat: int, chance: Chance, setup: Any, level: str = "perfect"
+    ) -> Place:
+        """Choose a random best move, or at the level "easy" any."""
+        cells = tuple(chain(*view["board"]))
+        moves = best_moves(cells, seat)
+        if level == "easy":
+            moves = tuple(cell for cell in range(9) if cells[cell] is None)
         return Place(*divmod(moves[chance.below(len(moves))[0]], 3))
 
 

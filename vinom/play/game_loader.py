@@ -31,6 +31,7 @@ _KINDS: dict[str, Any] = {
     "name": _Name,
     "seats": tuple[int, int],
     "teams": int | None,
+    "levels": tuple[str, ...],
     "tick_hz": _Steps,
     "past_ticks": _Steps,
     "bot_seconds": float,
@@ -159,7 +160,12 @@ def _mistake_in(cls: type[Game[Any, Any]]) -> str:
         return f'absent {cls.absent!r} must be "wait", "bot" or "forfeit"'
     if cls.absent == "bot" and cls.bot is Game.bot:
         return 'absent is "bot", but there is no bot method'
-    if cls.timers is not Game.timers and not _takes_name(cls.advance):
+    for name in ("bot", "choose") if cls.levels else ():
+        if not _takes(getattr(cls, name, cls.bot), 6):
+            return f'with levels, {name}() needs a last parameter level=""'
+    if "" in cls.levels:
+        return f"levels {cls.levels} must have names"
+    if cls.timers is not Game.timers and not _takes(cls.advance, 4):
         return 'with timers(), write advance(self, s, now, name="")'
     if cls.states not in ("latest", "every"):
         return f'states {cls.states!r} must be "latest" or "every"'
@@ -182,10 +188,10 @@ def _mistake_in(cls: type[Game[Any, Any]]) -> str:
     return ""
 
 
-def _takes_name(advance: Callable[..., Any]) -> bool:
-    """Can a game's `advance` be called with the name of a timer?"""
+def _takes(call: Callable[..., Any], count: int) -> bool:
+    """Can a game's method be called with as many arguments, itself included?"""
     try:
-        signature(advance).bind("self", "s", "now", "name")
+        signature(call).bind(*range(count))
     except TypeError:
         return False
     return True

@@ -803,8 +803,12 @@ class Room:
         view, setup = self.view(self.audience_of(seat)), self.setup()
         if self.phase == "closed":
             return
+        level = self.plan.seats[seat].level
+        if self.presence[seat] is not SeatState.BOT:
+            # Its player should not lose by it.
+            level = self.game.levels[-1] if self.game.levels else ""
         try:
-            action = self._stand_ins.choose(seat, view, setup)
+            action = self._stand_ins.choose(seat, view, setup, level)
         except TooSlow:
             # All rooms waited, so this is not a failure of the bot alone.
             raise

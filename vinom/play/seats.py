@@ -110,6 +110,22 @@ def _first(times: dict[int, float]) -> tuple[int, float]:
     return seat, at
 
 
+def level_of(game: Game[Any, Any], level: str = "") -> tuple[str, ...]:
+    """Return what a game's `bot` gets last: a level, by default the first; or none."""
+    return (level or game.levels[0],) if game.levels else ()
+
+
+def ensure_level(game: Game[Any, Any], level: str) -> None:
+    """
+    Check a level that somebody chose.
+
+    :raises ValueError: the game's bot has no such level; says which ones it has.
+    """
+    if level and level not in game.levels:
+        has = ", ".join(game.levels) or "none: leave it out"
+        raise ValueError(f"the bot has no level {level!r}; its levels are {has}")
+
+
 def _chance_of_bots(seed: bytes | int) -> Chance:
     # A fork: the game's own draws, from the same seed, are never repeated.
     return Chance(seed).fork("bots")
@@ -131,13 +147,14 @@ class StandIns:
     )
     _ask: Callable[..., Any] = ask_plainly
 
-    def choose(self, seat: int, view: bytes, setup: bytes) -> Any:
+    def choose(self, seat: int, view: bytes, setup: bytes, level: str = "") -> Any:
         """
         Ask the bot of a seat for an action; ``None`` if it waits.
 
         :param seat: the seat.
         :param view: the view that the seat's client would get, MessagePack.
         :param setup: the part of it that never changes; may be empty.
+        :param level: of the bot; empty for the first.
         :raises Refused: the game has no such action.
         :raises Exception: what the bot itself raises.
         """
@@ -150,6 +167,7 @@ class StandIns:
             seat,
             self._chance.fork("turn"),
             msgspec.msgpack.decode(setup) if setup else None,
+            *level_of(self._game, level),
         )
         if chosen is None:
             return None

@@ -285,6 +285,9 @@ def _checkpoint(room: NodeRoom, codec: StateCodec) -> Checkpoint:
             for one in news
         ),
         None if host is None else keep_play(host, codec, room.context.seconds()),
+        bot_levels=tuple(
+            who.level for who in seating.seats if isinstance(who, BotSeat)
+        ),
     )
 
 
@@ -308,9 +311,11 @@ def restore(
         seating.members.append(member)
         seats += [None] * (one.seat + 1 - len(seats))
         seats[one.seat] = member
-    for seat, name in kept.bots:
+    # A checkpoint of an older version has no levels.
+    levels = (*kept.bot_levels, *("" for _ in kept.bots))
+    for (seat, name), level in zip(kept.bots, levels, strict=False):
         seats += [None] * (seat + 1 - len(seats))
-        seats[seat] = BotSeat(seat, name)
+        seats[seat] = BotSeat(seat, name, level)
     seating.teams.update(kept.teams)
     for seat, name, player_id in kept.former:
         seating.former[seat] = RoomSeat(seat, name, player_id, "left")

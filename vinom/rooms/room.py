@@ -28,6 +28,7 @@ from vinom.fleet.relay.room import Host
 from vinom.game import Game
 from vinom.lobby.conversation.conversation import Conversation, Membership
 from vinom.play.room import own_lines
+from vinom.play.seats import ensure_level
 from vinom.rooms.round import RoomContext, RoomTerms, Round
 from vinom.rooms.seating import BotSeat, DialedSeat, Member, Seating, Sitter
 
@@ -508,18 +509,24 @@ class NodeRoom:
 
     # What the host asks.
 
-    def add_bot(self) -> int:
+    def add_bot(self, level: str = "") -> int:
         """
         Let the game's bot take a seat; returns which.
 
-        :raises Refused: the game has none, or there is no seat.
+        :param level: at which it plays; empty for the first.
+        :raises Refused: the game has none, or not this level, or there is no seat.
         """
         if type(self.game).bot is Game.bot:
             raise Refused(Code.NO_BOT, f"{self.name} has no bot")
+        try:
+            ensure_level(self.game, level)
+        except ValueError as error:
+            details = {"field": "data.level", "levels": self.game.levels}
+            raise Refused(Code.BAD_FIELD, str(error), details) from None
         # A bot has no id; the game learns its name.
         name = self.seating.bot_name()
-        seat = self.free_seat(SeatPlan("", name or "bot"))
-        bot_seat = BotSeat(seat, name)
+        seat = self.free_seat(SeatPlan("", name or "bot", level=level))
+        bot_seat = BotSeat(seat, name, level)
         self.seating.sit(seat, bot_seat)
         played = self.round.played
         if played is not None:

@@ -278,7 +278,7 @@ class Rooms(Service):
             case StartRoom():
                 room.round.start()
             case AddBot():
-                seat = room.add_bot()
+                seat = room.add_bot(request.level or "")
             case KickSeat():
                 room.kick(seat := request.seat)
             case SetTeam():

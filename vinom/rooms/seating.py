@@ -28,6 +28,7 @@ class Sitter:
     :ivar player_id: empty for a bot.
     :ivar loadout: canonical JSON, like *claims*.
     :ivar team: of that seat, if the host or the match's maker named one.
+    :ivar level: of a bot, if the host chose one.
     """
 
     seat: int | None
@@ -36,6 +37,7 @@ class Sitter:
     loadout: bytes = b"{}"
     claims: bytes = b"{}"
     team: int | None = None
+    level: str = ""
 
     @property
     def presence(self) -> str:
@@ -52,13 +54,14 @@ class Sitter:
 class BotSeat(Sitter):
     """A seat that the game's bot has."""
 
-    def __init__(self, seat: int, name: str = "") -> None:
+    def __init__(self, seat: int, name: str = "", level: str = "") -> None:
         """
         Seat the bot.
 
         :param name: by default one with the seat's number.
+        :param level: at which it plays; empty for the first.
         """
-        super().__init__(seat, "", name or f"bot {seat + 1}")
+        super().__init__(seat, "", name or f"bot {seat + 1}", level=level)
 
 
 class DialedSeat(Sitter):
@@ -306,7 +309,9 @@ class Seating:
     def plans(self) -> tuple[SeatPlan, ...]:
         """List for the game who sits where."""
         return tuple(
-            SeatPlan(who.player_id, who.name, who.loadout, who.team, who.claims)
+            SeatPlan(
+                who.player_id, who.name, who.loadout, who.team, who.claims, who.level
+            )
             for who in self.seats
             if who is not None
         )

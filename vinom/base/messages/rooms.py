@@ -222,9 +222,11 @@ class AddBot(Request, frozen=True, tag="add_bot", tag_field="type"):
     Let the game's bot take a free seat. Host only.
 
     :ivar room_id: may be left out while you are in exactly one room.
+    :ivar level: at which it plays; the game's first without it.
     """
 
     room_id: RoomId | None = None
+    level: str | None = None
 
 
 class KickSeat(Request, frozen=True, tag="kick", tag_field="type"):

@@ -385,6 +385,7 @@ def described(game: Game[Any, Any]) -> dict[str, Any]:
         "teams": game.teams,
         "tick_hz": game.tick_hz,
         "has_bot": type(game).bot is not Game.bot,
+        "levels": list(game.levels),
         "actions": [_schema(action) for action in actions],
         "options": _schema(game.options),
         "loadout": _schema(game.loadout),

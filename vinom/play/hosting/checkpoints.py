@@ -125,6 +125,7 @@ class Checkpoint(Struct, frozen=True):
     :ivar format: number of this layout.
     :ivar game: as players ask for it.
     :ivar bots: seats of bots that players added, with their names.
+    :ivar bot_levels: of those bots, in the same order.
     :ivar teams: of seats for which the host named one.
     :ivar former: seats of players who have left what is played: number, name, id.
     :ivar kicked: ids of players who may not come back.
@@ -154,6 +155,7 @@ class Checkpoint(Struct, frozen=True):
     news: tuple[KeptUpdate, ...]
     play: KeptPlay | None
     format: int = FORMAT
+    bot_levels: tuple[str, ...] = ()
 
 
 def write_checkpoint(checkpoint: Checkpoint) -> bytes:

@@ -31,6 +31,7 @@ from vinom.play.recording import (
     read_recording,
     replay,
 )
+from vinom.play.seats import level_of
 from vinom.play.states import StateCodec, codec_of, fingerprint, plain, state_hash
 from vinom.play.views import Views
 from vinom.tools.check.leaks import Search
@@ -429,7 +430,10 @@ class Line:
     def _ask_bot(self, seat: int, view: Any) -> Any:
         _, self._actions.chance = self._actions.chance.draw()
         chance = self._actions.chance
-        chosen = self.play.ask("bot", self.game.bot, view, seat, chance, self._setup)
+        levels = self.game.levels
+        level = levels[self.below(len(levels))] if levels else ""
+        more = (self._setup, *level_of(self.game, level))
+        chosen = self.play.ask("bot", self.game.bot, view, seat, chance, *more)
         if chosen is None:
             return None
         # As it would arrive, so that an invalid action of the bot is found.

@@ -19,6 +19,7 @@ from vinom.errors import Misconfigured
 from vinom.game import Chance
 from vinom.net.dtls.bad_network import Conditioner, Conditions
 from vinom.play.game_loader import find_game
+from vinom.play.seats import ensure_level
 from vinom.tools.commands.foreground import run_in_foreground
 from vinom.tools.commands.play import LOBBY, LobbyAddress, lobby_address, parse_json
 
@@ -32,6 +33,7 @@ OPTIONS = f"""
                         leave matches that run this much longer
 --pace RATE >0 = 8      let each bot act this often per second
 --options JSON          play with these options of the game
+--level NAME            play at this level of the game's bot
 --seed SEED             make the same choices in each run
 --json                  print only one JSON object
 [bad network]
@@ -84,7 +86,12 @@ def run(options: argparse.Namespace) -> int:
     network = network_conditions(options)
     name, game = find_game(options.game)
     wanted = parse_json("--options", options.options)
-    habits, lobby = Habits(name, game, wanted, options.pace), lobby_address(options)
+    try:
+        ensure_level(game, options.level or "")
+    except ValueError as error:
+        raise Misconfigured(f"--level: {error}") from None
+    habits = Habits(name, game, wanted, options.pace, level=options.level or "")
+    lobby = lobby_address(options)
     code, ran = run_in_foreground(
         lambda reactor: BotRun(reactor, options, lobby, habits, network)
     )

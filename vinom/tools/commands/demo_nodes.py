@@ -32,6 +32,7 @@ from vinom.client.sdk import Client
 from vinom.client.terminal.screen import QUIET, Canvas, Row, Style
 from vinom.game import Chance
 from vinom.play.game_loader import find_game
+from vinom.play.seats import level_of
 from vinom.tools.commands.child_node import ChildNode, NodeFailed, RedisChild, free_port
 from vinom.turns import Rematch
 
@@ -550,7 +551,9 @@ class NodesDemo:
                 action: Any = Rematch()
                 if room.state != "over":
                     _, self._chance = self._chance.draw()
-                    action = game.bot(room.view, room.seat, self._chance, room.setup)
+                    action = game.bot(
+                        room.view, room.seat, self._chance, room.setup, *level_of(game)
+                    )
                 if action is not None and room.is_connected and room.act(action):
                     acted = room.version
             self._room.remove(room)

@@ -2,6 +2,7 @@
 /** Links to a room: copied, shared, as a QR code, and the screen of a room that waits for players. */
 
 import { titleOf } from "./games.js";
+import { botButtons } from "./players.js";
 import { addressOf, button, h, plural, toast } from "./ui.js";
 
 /** Do players who press Play come in here? Rooms that the server names are open to them. @param {string} roomId */
@@ -94,8 +95,7 @@ export function makeWaiting(room, facts, showError) {
       h(
         "div.row",
         null,
-        room.isHost && facts.has_bot && hasRoom &&
-          button("Add a bot", () => room.addBot().catch(showError), { data: { key: "bot" } }),
+        room.isHost && hasRoom && botButtons(room, facts, showError),
         room.isHost && !missing && hasRoom &&
           button("Begin now", () => room.start().catch(showError), { class: "primary", data: { key: "start" } }),
       ),

@@ -1,7 +1,7 @@
 // @ts-check
 /** The lobby: the games, and what is being played. */
 
-import { openRoom, playAnyone, playBot } from "./entry.js";
+import { botLevels, openRoom, playAnyone, playBot } from "./entry.js";
 import { aboutOf, inOrder, rulesOf, titleOf } from "./games.js";
 import { showHappening } from "./happening.js";
 import { menu } from "./menu.js";
@@ -47,12 +47,12 @@ export function showLobby({ main, client, catalogue }) {
           data: { key: `play ${game}` },
         }),
         menu(`More for ${title}`, [
-          facts?.has_bot && {
-            label: `Play ${title} with a bot`,
-            words: "With a bot",
-            about: "Start at once, against the computer.",
-            press: () => playBot(client, game),
-          },
+          ...botLevels(facts).map((level, place) => ({
+            label: `Play ${title} with a bot${place ? `: ${level}` : ""}`,
+            words: `With a bot${place ? `: ${level}` : ""}`,
+            about: `Start at once, against the computer${level && ` (${level})`}.`,
+            press: () => playBot(client, game, level),
+          })),
           {
             label: `Play ${title} with friends`,
             words: "With friends",

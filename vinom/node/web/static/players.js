@@ -1,7 +1,23 @@
 // @ts-check
 /** The list of a room's players, and what its host can do with them. */
 
+import { botLevels } from "./entry.js";
 import { button, dot, h, plural, swap } from "./ui.js";
+
+/**
+ * Make the buttons that add a bot: one, or one for each level of the game's bot.
+ *
+ * @param {import("./vinom.js").Room} room
+ * @param {any} facts of its game
+ * @param {(error: any) => void} showError
+ */
+export function botButtons(room, facts, showError) {
+  return botLevels(facts).map((level) =>
+    button(level ? `Add a bot: ${level}` : "Add a bot", () => room.addBot(level).catch(showError), {
+      data: { key: `bot ${level}`.trim() },
+    }),
+  );
+}
 
 /**
  * @param {HTMLElement} side where the list is drawn
@@ -84,8 +100,7 @@ export function makePlayers(side, { room, facts, boardOf, colourOf, showError })
         canSeat &&
         free > 0 &&
         room.isHost &&
-        facts.has_bot &&
-        button("Add a bot", () => room.addBot().catch(showError), { data: { key: "bot" } }),
+        botButtons(room, facts, showError),
       room.seat === null && h("p.small.muted", null, "You are watching."),
     );
   }

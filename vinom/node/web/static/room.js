@@ -368,17 +368,17 @@ export function showRoom({ main, client, catalogue }, where) {
     update();
     // Events that came while the board was loading are for this board: it must be there.
     undo.push(room.on("event", (event) => withBoard(() => board?.event?.(event))));
-    const [whose, count] = (sessionStorage.getItem("vinom.add_bots") ?? "").split(" ");
+    const [whose, count, ...level] = (sessionStorage.getItem("vinom.add_bots") ?? "").split(" ");
     sessionStorage.removeItem("vinom.add_bots");
     // After a reload the bots are still there.
     const isNew = room.players.every((one) => one.state !== "bot");
-    if (whose === room.roomId && Number(count) && isNew) withBots(room, Number(count)).catch(showError);
+    if (whose === room.roomId && Number(count) && isNew) withBots(room, Number(count), level.join(" ")).catch(showError);
   }
 
-  /** @param {import("./vinom.js").Room} room @param {number} count */
-  async function withBots(room, count) {
+  /** @param {import("./vinom.js").Room} room @param {number} count @param {string} level */
+  async function withBots(room, count, level) {
     const wanted = Math.max(count, (room.seats?.[0] ?? 0) - room.players.length);
-    for (let added = 0; added < wanted; added += 1) await room.addBot();
+    for (let added = 0; added < wanted; added += 1) await room.addBot(level);
     // A room with free seats would wait for more players first.
     if (room.state === "gathering") {
       await room.start().catch((error) => {

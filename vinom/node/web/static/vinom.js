@@ -1631,9 +1631,13 @@ export class Room extends Emitter {
     return this.#ask("start_room");
   }
 
-  /** Let the game's bot take a free seat. Host only. */
-  addBot() {
-    return this.#ask("add_bot");
+  /**
+   * Let the game's bot take a free seat. Host only.
+   *
+   * @param {string} [level] at which it plays; the game's first without it
+   */
+  addBot(level) {
+    return this.#ask("add_bot", level ? { level } : {});
   }
 
   /**
