@@ -183,7 +183,9 @@ def resumed_from(
     if not kept.version:
         return None
     # It has all of these attributes, in another order.
-    play = KeptPlay(*(getattr(kept, name) for name in KeptPlay.__struct_fields__))
+    # What only rooms of a node keep has defaults.
+    shared = {*KeptPlay.__struct_fields__} & {*KeptMatch.__struct_fields__}
+    play = KeptPlay(**{name: getattr(kept, name) for name in shared})
     resumed = resume_from(play, game, codec)
     read = action_reader(game)
     try:
