@@ -703,6 +703,22 @@ class Game(Generic[S, A]):
         raise Unreadable(f"no migration from schema {schema}")
 
 
+def level_of(game: Game[Any, Any], level: str = "") -> tuple[str, ...]:
+    """Return what a game's `bot` gets last: a level, by default the first; or none."""
+    return (level or game.levels[0],) if game.levels else ()
+
+
+def ensure_level(game: Game[Any, Any], level: str) -> None:
+    """
+    Check a level that somebody chose.
+
+    :raises ValueError: the game's bot has no such level; says which ones it has.
+    """
+    if level and level not in game.levels:
+        has = ", ".join(game.levels) or "none: leave it out"
+        raise ValueError(f"the bot has no level {level!r}; its levels are {has}")
+
+
 def has_one_audience(game: type[Game[Any, Any]]) -> bool:
     """Do all seats and spectators of this game see the same?"""
     return game.audience is Game.audience and not game.secret

@@ -23,11 +23,11 @@ from msgspec import Struct
 
 from vinom.base.model import MatchPlan, SeatPlan, seed_bytes
 from vinom.errors import Rejected
-from vinom.game import Event, Game, Outcome, Seat
+from vinom.game import Event, Game, Outcome, Seat, ensure_level
 from vinom.play.game_loader import name_of
 from vinom.play.guard import Guard
 from vinom.play.room import REJECTED, BotFailed, Closed, Emitted, Room
-from vinom.play.seats import SeatState, ensure_level
+from vinom.play.seats import SeatState
 
 __all__ = ["Match", "play"]
 

@@ -34,8 +34,7 @@ from vinom.client.match import Match, MatchLost, MatchResult, Refusal
 from vinom.client.parties import LiveParty
 from vinom.client.sdk import Client
 from vinom.errors import Code
-from vinom.game import Chance, Game, has_one_audience
-from vinom.play.seats import level_of
+from vinom.game import Chance, Game, has_one_audience, level_of
 
 #: Samples kept of each kind; more would not change a percentile.
 _MOST_SAMPLES = 500_000

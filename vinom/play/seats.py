@@ -18,7 +18,7 @@ import msgspec
 
 from vinom.base.model import SeatPlan
 from vinom.errors import Code, Refused, Rejected
-from vinom.game import Chance, Game
+from vinom.game import Chance, Game, level_of
 from vinom.play.guard import ask_plainly
 
 #: Shortest interval between two actions of a bot, whatever the game declares, seconds.
@@ -108,22 +108,6 @@ def _first(times: dict[int, float]) -> tuple[int, float]:
     """Return the earliest; of equal ones, the lowest seat."""
     at, seat = min((at, seat) for seat, at in times.items())
     return seat, at
-
-
-def level_of(game: Game[Any, Any], level: str = "") -> tuple[str, ...]:
-    """Return what a game's `bot` gets last: a level, by default the first; or none."""
-    return (level or game.levels[0],) if game.levels else ()
-
-
-def ensure_level(game: Game[Any, Any], level: str) -> None:
-    """
-    Check a level that somebody chose.
-
-    :raises ValueError: the game's bot has no such level; says which ones it has.
-    """
-    if level and level not in game.levels:
-        has = ", ".join(game.levels) or "none: leave it out"
-        raise ValueError(f"the bot has no level {level!r}; its levels are {has}")
 
 
 def _chance_of_bots(seed: bytes | int) -> Chance:

@@ -25,10 +25,9 @@ from vinom.base.messages.rooms import (
 from vinom.base.model import MatchPlan, Player, SeatPlan
 from vinom.errors import Code, Refused
 from vinom.fleet.relay.room import Host
-from vinom.game import Game
+from vinom.game import Game, ensure_level
 from vinom.lobby.conversation.conversation import Conversation, Membership
 from vinom.play.room import own_lines
-from vinom.play.seats import ensure_level
 from vinom.rooms.round import RoomContext, RoomTerms, Round
 from vinom.rooms.seating import BotSeat, DialedSeat, Member, Seating, Sitter
 

@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from vinom.base.model import MatchEnd, MatchPlan, SeatPlan
 from vinom.errors import Misconfigured, Refused, Rejected
-from vinom.game import Chance, Event, Game, Step
+from vinom.game import Chance, Event, Game, Step, level_of
 from vinom.play.choices import seats_for
 from vinom.play.clock import Advances
 from vinom.play.contract import contract_of, misfit
@@ -31,7 +31,6 @@ from vinom.play.recording import (
     read_recording,
     replay,
 )
-from vinom.play.seats import level_of
 from vinom.play.states import StateCodec, codec_of, fingerprint, plain, state_hash
 from vinom.play.views import Views
 from vinom.tools.check.leaks import Search

@@ -16,10 +16,9 @@ from vinom.base.printable import say, say_json
 from vinom.client.bots import Bot, Crowd, Habits, Tally
 from vinom.client.sdk import Client
 from vinom.errors import Misconfigured
-from vinom.game import Chance
+from vinom.game import Chance, ensure_level
 from vinom.net.dtls.bad_network import Conditioner, Conditions
 from vinom.play.game_loader import find_game
-from vinom.play.seats import ensure_level
 from vinom.tools.commands.foreground import run_in_foreground
 from vinom.tools.commands.play import LOBBY, LobbyAddress, lobby_address, parse_json
 

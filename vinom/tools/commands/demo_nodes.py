@@ -30,9 +30,8 @@ from vinom.client.match import Match, MatchResult
 from vinom.client.rooms import LiveRoom
 from vinom.client.sdk import Client
 from vinom.client.terminal.screen import QUIET, Canvas, Row, Style
-from vinom.game import Chance
+from vinom.game import Chance, level_of
 from vinom.play.game_loader import find_game
-from vinom.play.seats import level_of
 from vinom.tools.commands.child_node import ChildNode, NodeFailed, RedisChild, free_port
 from vinom.turns import Rematch
 
