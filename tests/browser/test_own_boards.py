@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 from shutil import copytree
 
@@ -11,6 +12,7 @@ from tests.support.pages import ROOT, PageTestCase, shared_browser
 from tests.support.whole_node import WholeNode
 
 EXAMPLE = ROOT / "docs/tutorial/connectfour"
+_DISCS = "document.querySelectorAll('.c4-disc[class*=is-seat]').length"
 
 
 class ConnectFourTests(PageTestCase):
@@ -236,6 +238,74 @@ class ConnectFourTests(PageTestCase):
                 "return document.querySelectorAll('button')[4].textContent !== ''"
             )
         second.see("Your turn")
+
+    def discs(self, player: Browser) -> int:
+        """Count the discs on a board."""
+        return int(
+            player.run(
+                "return document.querySelectorAll('.c4-disc[class*=is-seat]').length"
+            )
+        )
+
+    def turn_knob(self, player: Browser, name: str, value: int) -> None:
+        """Set one of the tools of ``vinom dev``."""
+        player.run(
+            "const knob = document.getElementById(arguments[0]);"
+            "knob.value = arguments[1]; knob.dispatchEvent(new Event('input'));"
+            "knob.dispatchEvent(new Event('change'))",
+            f"bench-{name}",
+            value,
+        )
+
+    def test_bench(self) -> None:
+        """
+        In ``vinom dev`` the author looks back at earlier states, plays over a slow
+        network that loses much, drops the connection and comes back, and reads what
+        became of the round when the game was saved; play goes on meanwhile.
+        """
+        self.allow_network_complaints()
+        folder, port = self.develop_example()
+        first, second = self.in_turn(*self.two(port))
+        for column in (3, 2):
+            self.drop(first, column)
+            self.drop(second, column)
+        first.until("return !!document.querySelector('.c4-grid.is-mine')")
+        self.assertEqual(self.discs(first), 4)
+        self.turn_knob(first, "state", 1)
+        first.until(
+            "return document.querySelectorAll('.c4-disc[class*=is-seat]').length < 4"
+        )
+        seen = self.discs(first)
+        first.run("document.querySelectorAll('.c4-col')[0].click()")
+        first.see("This is the past")
+        first.press("Newest")
+        self.assertEqual((self.discs(first) > seen, self.discs(first)), (True, 4))
+        self.turn_knob(first, "delay", 400)
+        self.turn_knob(first, "loss", 5)
+        self.wait_for(first, "online")
+        began = time.monotonic()
+        self.drop(first, 6)
+        self.assertGreater(time.monotonic() - began, 0.35)
+        self.assertEqual(self.discs(first), 5)
+        self.turn_knob(first, "delay", 0)
+        second.press("Drop the connection")
+        second.see("Connection lost")
+        first.see("away")
+        second.press("Connect again")
+        self.wait_for(second, "online")
+        self.drop(second, 6)
+        game = folder / "connectfour.py"
+        text = game.read_text()
+        game.write_text(f"{text}\n# Saved.\n")
+        first.see("inputs kept")
+        self.assertEqual(self.discs(first), 6)
+        for one in (first, second):
+            self.turn_knob(one, "state", 3)
+        self.check(first, second)
+        phone, desktop = sorted(
+            (first, second), key=lambda one: int(one.run("return innerWidth"))
+        )
+        self.picture("dev-bench", desktop, phone)
 
     def test_generic(self) -> None:
         """

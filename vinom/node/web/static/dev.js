@@ -19,6 +19,7 @@ export function watchDevelopment(first) {
   document.body.append(panel);
   /** @param {{pages: number, error: string, game: string}} dev */
   const show = (dev) => {
+    dispatchEvent(new CustomEvent("vinom-dev", { detail: dev }));
     panel.hidden = !dev.error;
     if (dev.error && panel.dataset.error !== dev.error) {
       panel.dataset.error = dev.error;

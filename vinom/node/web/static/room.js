@@ -113,9 +113,14 @@ export function showRoom({ main, client, catalogue }, where) {
     const pause = h("p.pause", { role: "status", hidden: true }, "The game is paused: the server cannot save it just now. It goes on by itself.");
     /** @type {any} */
     let answerEnds;
+    /** Tools of `vinom dev`, for the author of this game. */
+    const bench = catalogue.dev?.game === room.game
+      ? (await import("./bench.js")).makeBench({ room, client, redraw })
+      : null;
+    undo.push(() => bench?.stop());
     /** @type {import("./boards/parts.js").BoardContext} */
     const context = {
-      room,
+      room: bench?.seen ?? room,
       facts,
       say,
       /** @param {any} action @param {number} [tick] */
@@ -156,10 +161,11 @@ export function showRoom({ main, client, catalogue }, where) {
 
     // A move that cannot be sent now must not seem to be one.
     table.addEventListener("click", (/** @type {Event} */ event) => {
-      if (room.view === null || client.status === "online") return;
+      const isPast = bench?.isPast();
+      if (room.view === null || (client.status === "online" && !isPast)) return;
       event.preventDefault();
       event.stopPropagation();
-      hint(inWords({ code: "offline" }));
+      hint(isPast ? "This is the past: press Newest first." : inWords({ code: "offline" }));
     }, true);
     /** @type {import("./boards/parts.js").Board | null} */
     let board = null;
@@ -231,6 +237,7 @@ export function showRoom({ main, client, catalogue }, where) {
           "div.aside",
           null,
           h("section.card", { "aria-labelledby": "players-title" }, side),
+          bench?.element ?? "",
           rules(),
           h(
             "section.card.happened",
@@ -298,6 +305,12 @@ export function showRoom({ main, client, catalogue }, where) {
       });
     }
 
+    /** An author looks at another state. */
+    function redraw() {
+      stage.classList.toggle("is-past", bench?.isPast() ?? false);
+      if (board) withBoard(() => board?.update());
+    }
+
     /** Show in the tab's title whether it is our turn, and mark when that changes. */
     function showMoment() {
       const headline = table.querySelector(".turn");
@@ -313,6 +326,11 @@ export function showRoom({ main, client, catalogue }, where) {
       showPlayers();
     }
 
+    // With other rules what never changes may be another: see `vinom.node.edited`.
+    if (bench) undo.push(room.on("start", () => {
+      board?.stop?.();
+      board = null;
+    }));
     undo.push(
       room.on("change", update),
       room.on("state", () => {
