@@ -22,7 +22,7 @@ nitpicky = True
 # Names of other projects, and types that appear only in annotations.
 nitpick_ignore_regex = [
     (r"py:.*", r"(attrs?|collections|msgspec|typing|twisted|zope|S|A|Seat)(\..*)?"),
-    (r"py:exc", r"(Rejected|Unreadable)"),
+    (r"py:exc", r"(Refused|Rejected|Unreadable)"),
     (r"py:class", r"(Hashable|Sequence|Any|ClassVar|Literal|Struct)"),
     (r"py:.*", r"vinom\..*"),
 ]

@@ -136,6 +136,9 @@ class EditedTests(EditedCase):
         told = self.save(("s.total + action.number", "s.total - action.number"))
         self.assertEqual(told, "3 of 3 inputs kept")
         self.assertEqual(self.heard()["view"], {"total": -8})
+        # Each time there is a recording of all of it, by the rules of then.
+        recorded = [one.recorded for one in self.world.recordings.matches.values()]
+        self.assertEqual([len(calls) for calls in recorded], [2, 3, 3])
 
     def test_the_first_that_does_not_fit(self) -> None:
         """

@@ -7,7 +7,7 @@ thing that does not fit any more is named, and with it all that followed is drop
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -45,6 +45,7 @@ class History:
     def add(self, recorded: Recorded) -> None:
         """Note a call to the game."""
         self.record(recorded)
+        # Written: the classes of actions may be others by then.
         if len(self.inputs) < MOST_INPUTS:
             self.inputs.append(encode_payload(recorded))
         else:
@@ -57,13 +58,13 @@ class Revised:
     A room's play by other rules.
 
     :ivar play: where it stands.
-    :ivar inputs: what led there: of a history.
-    :ivar kept: how many of the history's that were.
+    :ivar calls: to the game, which led there.
+    :ivar kept: how many of the history's inputs that were.
     :ivar wrong: the first that does not fit, and why; empty if all fit.
     """
 
     play: Play
-    inputs: list[bytes]
+    calls: list[Recorded]
     kept: int
     wrong: str
 
@@ -77,13 +78,17 @@ def play_again(
     :raises Refused: the game does not take these seats or options.
     :raises BaseException: the game fails at its start.
     """
-    read = msgspec.msgpack.Decoder(RawRecorded).decode
-    play, advances = _begun(history.plan, game, guard), Advances()
+    calls: list[Recorded] = []
+    plan, advances = history.plan, Advances()
+    play = Play(game, calls.append, guard or Guard(), plan)
+    play.lay(table_of(plan, game))
+    play.begin()
     if not history.is_whole:
-        return Revised(play, [], 0, f"there are more than {MOST_INPUTS} inputs")
-    for kept, payload in enumerate(history.inputs):
-        raw = read(payload)
+        return Revised(play, calls, 0, f"there are more than {MOST_INPUTS} inputs")
+    inputs = map(msgspec.msgpack.Decoder(RawRecorded).decode, history.inputs)
+    for kept, raw in enumerate(inputs):
         before = Point(play.state, play.version, play.time, play.ticks)
+        made = len(calls)
         try:
             while play.due is not None and play.due <= raw.time:
                 advances.add(time := max(play.due, play.time), play.version)
@@ -92,33 +97,18 @@ def play_again(
             if raw.kind != "advance":
                 repeat(play, raw, game)
         except GAME_ERRORS as error:
-            wrong = _in_words(raw, error, history.plan)
-            play = Play(game, guard=play.guard, plan=history.plan)
-            play.resume(before, len(history.plan.seats))
-            inputs = history.inputs[:kept]
-            _follow_seats(play, inputs, map(read, history.inputs[kept + 1 :]))
-            return Revised(play, inputs, kept, wrong)
+            wrong = _in_words(raw, error, plan)
+            del calls[made:]
+            play = Play(game, calls.append, play.guard, plan)
+            play.resume(before, len(plan.seats))
+            for later in inputs:
+                # Seats are as they are now: their players came and went.
+                if later.kind in ("joined", "dropped", "returned", "left"):
+                    at = play.time
+                    repeat(play, msgspec.structs.replace(later, time=at), game)
+            return Revised(play, calls, kept, wrong)
         play.events.clear()
-    return Revised(play, history.inputs, len(history.inputs), "")
-
-
-def _follow_seats(
-    play: Play, inputs: list[bytes], later: Iterable[RawRecorded]
-) -> None:
-    """Let those come and go who did so later: their seats are as they are now."""
-    for raw in later:
-        if raw.kind in ("joined", "dropped", "returned", "left"):
-            moved = RawRecorded(raw.kind, play.time, raw.seat, raw.data)
-            repeat(play, moved, play.game)
-            inputs.append(encode_payload(moved))
-
-
-def _begun(plan: MatchPlan, game: Game[Any, Any], guard: Guard | None) -> Play:
-    play = Play(game, guard=guard or Guard(), plan=plan)
-    play.lay(table_of(plan, game))
-    play.begin()
-    play.events.clear()
-    return play
+    return Revised(play, calls, len(history.inputs), "")
 
 
 def _in_words(raw: RawRecorded, error: BaseException, plan: MatchPlan) -> str:

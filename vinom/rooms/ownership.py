@@ -164,43 +164,24 @@ class OwnPolicy:
         :param kept: what that was.
         :param resumed: the same, as the game's own state.
         """
-        host = self._go_on(
-            room.game, kept.plan, (kept.part, kept.recorded), resumed, None
-        )
-        # An action that was not applied counts for nothing: its player sends it again.
-        host.acted[:] = host.applied[:] = kept.applied
-        host.turns = kept.noted
-        return host
-
-    def _go_on(
-        self,
-        game: Game[Any, Any],
-        plan: MatchPlan,
-        recorded: tuple[int, int],
-        resumed: Resumed,
-        history: History | None,
-    ) -> RoomHost:
-        """
-        Host what was played before; its recording gets another part.
-
-        :param recorded: the number of the part before, and its length, bytes.
-        """
-        context, point, (number, length) = self._context, resumed.point, recorded
+        context, point = self._context, resumed.point
         part = Part(
-            number + 1,
-            part_name(plan.match_id, number),
-            length,
-            codec_of(game).encode(point.state),
+            kept.part + 1,
+            part_name(kept.plan.match_id, kept.part),
+            kept.recorded,
+            codec_of(room.game).encode(point.state),
             point.version,
             point.time,
             point.ticks,
         )
         recording = context.recordings.open(
-            plan, game, context.clock.seconds(), part=part
+            kept.plan, room.game, context.clock.seconds(), part=part
         )
-        if history is not None:
-            history.record = recording.record
-        return self._host(plan, game, recording, resumed, part.number, history)
+        host = self._host(kept.plan, room.game, recording, resumed, part.number)
+        # An action that was not applied counts for nothing: its player sends it again.
+        host.acted[:] = host.applied[:] = kept.applied
+        host.turns = kept.noted
+        return host
 
     def revise(self, room: NodeRoom) -> str:
         """
@@ -224,7 +205,6 @@ class OwnPolicy:
             room.round.revise(self.lay(room, history.plan, now))
             return f"the round begins again: {type(error).__qualname__}: {error}"
         play, outcome, count = again.play, again.play.outcome, len(history.inputs)
-        history.inputs = again.inputs
         resumed = before.resumed_from(now)
         time = play.time if again.wrong else resumed.point.time
         resumed = attrs.evolve(
@@ -237,8 +217,15 @@ class OwnPolicy:
             waiting=(),
             is_here=True,
         )
-        recorded = played.part, played.recording.length
-        host = self._go_on(room.game, before.plan, recorded, resumed, history)
+        # By the rules of now all of it is another match: it has a recording of its own.
+        match_id = f"{room.room_id}-{context.entropy(5).hex()}"
+        begun = attrs.evolve(history.plan, match_id=match_id)
+        recording = context.recordings.open(begun, room.game, context.clock.seconds())
+        history = History(begun, recording.record)
+        for call in again.calls:
+            history.add(call)
+        plan = attrs.evolve(before.plan, match_id=match_id)
+        host = self._host(plan, room.game, recording, resumed, history=history)
         host.acted[:], host.applied[:] = played.acted, played.applied
         room.round.revise(host)
         told = f"{again.kept} of {count} inputs kept"

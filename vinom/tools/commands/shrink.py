@@ -7,7 +7,6 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from math import ceil, floor
 from pathlib import Path
 from textwrap import indent
@@ -175,13 +174,28 @@ class Trial:
             return "", self._in_words(error)
         return state_hash(match.state), ""
 
-    def _make(self, match: Match, move: Move) -> None:
+    def _make(self, match: Match, move: Move) -> bool:
+        """Make a move, if what led to it is not left out."""
         how, what = move
         if move.is_input and how != "join" and what[0] >= match.seats:
-            return
-        # What led to this one may be left out.
-        with suppress(Rejected, Refused):
+            return False
+        try:
             getattr(match, how)(*what)
+        except (Rejected, Refused):
+            return False
+        return True
+
+    def possible(self, moves: Sequence[Move]) -> list[Move]:
+        """Leave out what is refused: it changes nothing, and stops a test."""
+        match, kept = Match(self.plan, self.games[-1], self.guard), []
+        for move in moves:
+            try:
+                if self._make(match, move):
+                    kept.append(move)
+            except GAME_ERRORS:
+                # What follows is not reached.
+                return [*kept, move]
+        return kept
 
     def _in_words(self, error: BaseException) -> str:
         where = where_of(crash_report(self.plan, 0, 0.0, error))
@@ -249,8 +263,12 @@ def run(options: argparse.Namespace) -> int:
     def fails(fewer: Sequence[Move]) -> bool:
         return time.monotonic() < until and trial.wrong(fewer) == wrong
 
+    trial.make_plain(lambda: fails(moves))
     found = shorten(merged(cut(moves, fails)), fails)
     trial.make_plain(lambda: fails(found))
+    found = cut(found, fails)
+    if len(trial.games) == 1:
+        found = trial.possible(found)
     _write(options, trial, found, moves, wrong)
     if time.monotonic() >= until:
         say(f"stopped after {options.seconds:g} s (--seconds)", file=sys.stderr)
