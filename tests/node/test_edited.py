@@ -224,7 +224,7 @@ class EditedTests(EditedCase):
         """
         self.add(self.ann, 1, 60)
         self.assertIn(
-            "the round begins again: ZeroDivisionError",
+            "the game fails at its start",
             self.save(("return State()", "return 1 / 0")),
         )
         self.assertIn("ZeroDivisionError", self.ann.heard()[-1]["data"]["fault"])

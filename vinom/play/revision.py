@@ -8,6 +8,7 @@ thing that does not fit any more is named, and with it all that followed is drop
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import attrs
@@ -105,7 +106,8 @@ def play_again(
                 # Seats are as they are now: their players came and went.
                 if later.kind in ("joined", "dropped", "returned", "left"):
                     at = play.time
-                    repeat(play, msgspec.structs.replace(later, time=at), game)
+                    with suppress(*GAME_ERRORS):
+                        repeat(play, msgspec.structs.replace(later, time=at), game)
             return Revised(play, calls, kept, wrong)
         play.events.clear()
     return Revised(play, calls, len(history.inputs), "")

@@ -201,9 +201,9 @@ class OwnPolicy:
         except Refused as refusal:
             room.close("crashed")
             return f"the room was closed: {refusal}"
-        except GAME_ERRORS as error:
+        except GAME_ERRORS:
             room.round.revise(self.lay(room, history.plan, now))
-            return f"the round begins again: {type(error).__qualname__}: {error}"
+            return "the game fails at its start"
         play, outcome, count = again.play, again.play.outcome, len(history.inputs)
         resumed = before.resumed_from(now)
         time = play.time if again.wrong else resumed.point.time
