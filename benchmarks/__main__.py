@@ -34,6 +34,7 @@ from benchmarks import (
     relay,
     rooms,
     several,
+    sleeping,
     strangers,
     stuck,
 )
@@ -62,6 +63,7 @@ PARTS: dict[str, Any] = {
     "nodes": nodes.nodes,
     "matching": matching.matching,
     "several": several.several,
+    "sleeping": sleeping.sleeping,
     "gateway": gateway.gateway,
     "pods": pods.pods,
     "continuity": continuity.continuity,

@@ -138,6 +138,11 @@ class Node:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     @property
+    def admin(self) -> AdminLine:
+        """Its admin API."""
+        return self._admin
+
+    @property
     def pid(self) -> int:
         """The node's own process."""
         return self._process.pid

@@ -70,6 +70,10 @@ class Line:
         self._file.close()
         self._line.close()
 
+    def say(self, kind: str, data: Any, id: int | None = None) -> None:
+        """Send a message, and wait for nothing."""
+        self._send({"type": kind, "data": data, "id": id})
+
     def _send(self, message: dict[str, Any]) -> None:
         self._line.sendall(json.dumps(message).encode() + b"\n")
 

@@ -135,10 +135,13 @@ class Broadcast:
 
     # What outlives the node.
 
-    def keep(self) -> tuple[int, bool, dict[str, Any] | None, int, list[Update]]:
+    def keep(
+        self, told: int
+    ) -> tuple[int, bool, dict[str, Any] | None, int, list[Update]]:
         """
         Describe what players may not have.
 
+        :param told: number of the latest update that nobody needs any more.
         :returns: versions of what was played before, is a round over, its outcome,
             the number of the latest update that is left out, and the updates.
         """
@@ -146,7 +149,8 @@ class Broadcast:
         size, forgotten = 0, self._forgotten
         for update in reversed(self._updates):
             size += len(update.text)
-            if len(kept) >= KEPT_UPDATES or size > KEPT_UPDATES_BYTES:
+            is_full = len(kept) >= KEPT_UPDATES or size > KEPT_UPDATES_BYTES
+            if is_full or update.number <= told:
                 forgotten = update.number
                 break
             kept.append(update)

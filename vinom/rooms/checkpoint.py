@@ -218,7 +218,7 @@ def keep(room: NodeRoom, keeping: Keeping, codec: StateCodec, fence: int) -> Non
         room.game.durability != "behind",
         round.grace_left,
         lambda: _lasting(room),
-        lambda: write_checkpoint(_checkpoint(room, codec)),
+        lambda: _write(room, codec),
         lambda: _stamp(room),
         round.released,
         pause,
@@ -249,10 +249,20 @@ def _stamp(room: NodeRoom) -> Hashable:
     )
 
 
-def _checkpoint(room: NodeRoom, codec: StateCodec) -> Checkpoint:
+def _write(room: NodeRoom, codec: StateCodec) -> bytes:
+    """Write a checkpoint; a room that goes to sleep keeps only what somebody needs."""
+    sleeps = room.is_moving and room.round.is_lasting
+    told = 0
+    if sleeps:
+        seated = [one for one in room.members if one.seat is not None]
+        told = min((min(one.told, one.events_told) for one in seated), default=0)
+    return write_checkpoint(_checkpoint(room, codec, told), sleeps)
+
+
+def _checkpoint(room: NodeRoom, codec: StateCodec, told: int) -> Checkpoint:
     played, seating = room.round.played, room.seating
     host = played if isinstance(played, RoomHost) else None
-    before, is_over, outcome, forgotten, news = room.broadcast.keep()
+    before, is_over, outcome, forgotten, news = room.broadcast.keep(told)
     return Checkpoint(
         room.room_id,
         room.name,

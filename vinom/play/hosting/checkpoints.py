@@ -9,7 +9,8 @@ sent. Whoever changes the bytes can seat anybody, but cannot make the reader run
 
 from __future__ import annotations
 
-from typing import Any
+import zlib
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -27,6 +28,33 @@ from vinom.play.views import Recipients
 
 #: Number of the layout below; a reader refuses others.
 FORMAT = 1
+#: What the checkpoint of a game of two usually holds: its names, each with the byte of
+#: its length. A reader needs it as it was written: changed, it would need a new FORMAT.
+_USUAL: Final = (
+    b"\xde\x00\x16\xa7room_id\xa4game\xa7options\xc4\x02{}\xa9is_public\xc2\xa9is_lis"
+    b"ted\xc2\xa6opener\xa7members\x92\x8e\xa9player_id\xa4name\xa6claims\xc4\x02{}"
+    b"\xa7loadout\xc4\x02{}\xa4seat\x00\xa4team\xc0\xa4host\xa6resume\xc4 \xa5epoch"
+    b"\x01\xa5acted\x01\xa7applied\x01\xa7entered\x00\xa4told\xabevents_told\x8e\xa9p"
+    b"layer_id\xa4name\xa6claims\xc4\x02{}\xa7loadout\xc4\x02{}\xa4seat\x01\xa4team"
+    b"\xc0\xa4host\xa6resume\xc4 \xa5epoch\x01\xa5acted\x01\xa7applied\x01\xa7entered"
+    b"\x01\xa4told\xabevents_told\xa4bots\x90\xa5teams\x90\xa6former\x90\xa6kicked"
+    b"\x90\xa6number\xa6before\x00\xa7is_over\xc2\xa7outcome\xc0\xa9forgotten\xa4news"
+    b'\x92\x95\xc0\xc2\xc5\x00{"type":"client_left","success":true,"data":{"room_id":'
+    b'"","number":,"seat":0,"name":"","player_id":"","reason":"lost","host":1}}\xc3{"'
+    b'number":,"version":,"kind":"","data":{"seat":0}}\xa4play\xde\x00\x13\xa4plan'
+    b"\x87\xa4game\xa4host\x00\xa8match_id\xa7options\xc4\x02{}\xa5seats\x92\x85\xa6c"
+    b"laims\xc4\x02{}\xa7loadout\xc4\x02{}\xa4name\xa9player_id\xa4team\xc0\x85\xa6cl"
+    b"aims\xc4\x02{}\xa7loadout\xc4\x02{}\xa4name\xa9player_id\xa4team\xc0\xa4seed"
+    b"\xc4 \xa6schema\x01\xa5state\xa6chance\xa4wins\x92\x00\x00\xa5board\xa7version"
+    b"\xa4time\xcb\xa5ticks\x00\xa8presence\x92\xa7dropped\xa7dropped\xa7applied\x92"
+    b"\x01\x01\xa5ended\xc0\xa6linger\xc0\xa6events\x90\xadis_round_news\xc2\xa4part"
+    b"\x01\xa8recorded\xcd\xa8forfeits\x90\xa3due\xcb\xa5turns\x91\x00\xa5noted\x91"
+    b"\x00\xa6format\x01"
+)
+#: With which such bytes begin; MessagePack of a map does not.
+_COMPRESSED = b"\x78"
+#: Longest checkpoint that is read from compressed bytes.
+_LARGEST = 64 << 20
 #: More states, and more news, than a room has between two checkpoints.
 FORGOTTEN = 10_000
 
@@ -158,9 +186,17 @@ class Checkpoint(Struct, frozen=True):
     bot_levels: tuple[str, ...] = ()
 
 
-def write_checkpoint(checkpoint: Checkpoint) -> bytes:
-    """Write a checkpoint as bytes."""
-    return _encode(checkpoint)
+def write_checkpoint(checkpoint: Checkpoint, is_small: bool = False) -> bytes:
+    """
+    Write a checkpoint as bytes.
+
+    :param is_small: compress them: they are not read soon.
+    """
+    data = _encode(checkpoint)
+    if is_small:
+        packer = zlib.compressobj(zdict=_USUAL)
+        data = packer.compress(data) + packer.flush()
+    return data
 
 
 def read_checkpoint(data: bytes) -> Checkpoint:
@@ -170,6 +206,11 @@ def read_checkpoint(data: bytes) -> Checkpoint:
     :raises Unreadable: these bytes are none, or of another version of Vinom.
     """
     try:
+        if data[:1] == _COMPRESSED:
+            unpacker = zlib.decompressobj(zdict=_USUAL)
+            data = unpacker.decompress(data, _LARGEST)
+            if not unpacker.eof:
+                raise Unreadable(f"this checkpoint has more than {_LARGEST} bytes")
         found = msgspec.msgpack.decode(data, type=_Format).format
         if found != FORMAT:
             raise Unreadable(
@@ -178,7 +219,7 @@ def read_checkpoint(data: bytes) -> Checkpoint:
                 is_readable_elsewhere=found > FORMAT,
             )
         return msgspec.msgpack.decode(data, type=Checkpoint)
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError, zlib.error) as error:
         raise Unreadable(f"this is not a checkpoint: {error}") from error
 
 

@@ -2,8 +2,9 @@
 -- a game has ended there
 -- Returns what came of it, fence, data (or why a game ended), how many ms the lease of its node
 -- lasts, who has it or had it, and for how many ms the data of a lasting room has been kept.
-local node, fence, data, ending, players, released =
-  unpack(call('HMGET', P .. THING, 'node', 'fence', 'data', 'ending', 'players', 'released'))
+local node, fence, ending, players, released =
+  unpack(call('HMGET', P .. THING, 'node', 'fence', 'ending', 'players', 'released'))
+local data = data_of(ID)
 if ending and ARGV[7] ~= '2' then
   return { 'ended', '0', ending, '0', '', '' }
 end

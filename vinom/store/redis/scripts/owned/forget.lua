@@ -11,6 +11,7 @@ call('DEL', P .. THING)
 call('SREM', P .. OF .. (node or ''), ID)
 call('ZREM', P .. FREE, ID)
 if players then
+  call('DEL', P .. ASLEEP .. ID)
   seat(players, '')
   count_opened(opener, -1)
 end

@@ -17,7 +17,16 @@ if players then
   end
   call('HSET', P .. THING, 'players', players)
 end
-take(lives, node, fence, 'data', data)
+local sleeps = players and is_free == '1'
+if sleeps then
+  -- A hash that once was large stays so.
+  call('DEL', P .. THING)
+  call('HSET', P .. THING, 'players', players, 'opener', opener)
+  call('SET', P .. ASLEEP .. ID, data, 'PX', lives)
+elseif players then
+  call('DEL', P .. ASLEEP .. ID)
+end
+take(lives, node, fence, unpack(sleeps and {} or { 'data', data }))
 local kept_at = string.format('%d', now - 1000 * (age or 0))
 if players then
   call('HSET', P .. THING, 'released', kept_at)

@@ -18,8 +18,14 @@ local REMEMBERED = 3600 * 1000
 -- How long a lasting room lives, in ms, after it should have been looked after.
 local LASTING = 30 * LIFETIME
 local FREE = 'rooms-free'
+-- The data of a room that sleeps has a key of its own: what is left of the hash is small then.
+local ASLEEP = 'asleep:'
 -- How long what is kept of all of them lives after the last change, in ms: longer than any.
 local LONGEST = 400 * LIFETIME
+
+local function data_of(id)
+  return call('HGET', P .. KIND .. ':' .. id, 'data') or KIND == 'room' and call('GET', P .. ASLEEP .. id)
+end
 
 -- Have this room looked after at a time, in us.
 local function look_at(at)
