@@ -186,7 +186,7 @@ def _await(is_so: Callable[[], bool], seconds: float) -> None:
 
 def _wakes(node: Node, count: int) -> list[float]:
     """Have some look into rooms that sleep, one after another; returns ms."""
-    lines, took = [Line(node.port, f"Eve{number}") for number in range(16)], []
+    lines, took = [Line(node.port, f"Eve{number}") for number in range(48)], []
     for number in range(count):
         # Each in its turn: one that asks as often would be refused.
         line, room_id = lines[number % len(lines)], f"s{number:06}"

@@ -7,7 +7,7 @@ from math import inf
 from typing import Any
 
 import attrs
-from twisted.internet.defer import Deferred, gatherResults, succeed
+from twisted.internet.defer import Deferred, DeferredList, gatherResults, succeed
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
@@ -39,6 +39,8 @@ from vinom.rooms.seating import BotSeat
 
 #: Rooms that are handed to other nodes, or ended after their node, at once.
 _AT_ONCE = 100
+#: Rooms that are looked after at once.
+_LOOKED_AFTER = 25
 #: In place of a checkpoint, of a room that is not kept.
 NOT_KEPT = b"-"
 #: Between two rooms that are stored again, seconds.
@@ -271,6 +273,8 @@ class RoomOwnership:
         self._looking = LoopingCall(self._look_after)
         self._announcing.clock = self._looking.clock = context.clock
         self._not_before = -inf
+        # Ids of rooms that this node was to look after, and has no answer about.
+        self._due: dict[str, None] = {}
         self._is_store_away = False
 
     def start(self) -> None:
@@ -511,10 +515,17 @@ class RoomOwnership:
         if not self._keeping.is_current():
             return 0, False
         store, ended = self._keeping.store, 0
-        listed = await store.left(node_id, _AT_ONCE)
-        for found in listed:
-            room_id = found.decode()
-            claim = await store.claim(room_id, False)
+        # Few, for other nodes want some, too.
+        listed = await store.left(node_id, _LOOKED_AFTER)
+        self._due.update(dict.fromkeys(one.decode() for one in listed))
+        rooms = tuple(self._due)
+        claims = [store.claim(room_id, False) for room_id in rooms]
+        # If an answer is lost the room may be this node's: it is claimed again.
+        answers = await DeferredList(claims, consumeErrors=True)
+        for room_id, (is_known, claim) in zip(rooms, answers, strict=True):
+            if not is_known:
+                continue
+            del self._due[room_id]
             if claim.kind == "adopted" and room_id not in self._directory.rooms:
                 ended += claim.age is None
                 try:
@@ -528,7 +539,7 @@ class RoomOwnership:
                 except Exception:
                     # The others must not wait for it.
                     _log.failure("room {room_id} failed at its end", room_id=room_id)
-        return ended, len(listed) == _AT_ONCE
+        return ended, len(listed) == _LOOKED_AFTER and not self._due
 
     def _adopt(self, room_id: str, claim: Claim, is_orphan: bool = False) -> NodeRoom:
         """
