@@ -293,7 +293,7 @@ def sleeping(size: Size, folder: Path, say: Callable[[str], None]) -> list[Figur
     return [
         Figure("Redis, per sleeping room", "bytes", (per_room,), _BYTES),
         Figure(
-            f"a node's memory with {count} sleeping rooms", "MB", (growth,), _GROWTH
+            f"a node's memory with {count:,} sleeping rooms", "MB", (growth,), _GROWTH
         ),
         Figure(
             "waking, p99",
