@@ -144,6 +144,19 @@ class CatalogueTests(SynchronousTestCase):
         self.assertEqual(found["title"], "Dice")
         self.assertTrue(found["about"].startswith("Roll, keep what scores"))
 
+    def test_compressed(self) -> None:
+        """
+        A browser that accepts gzip gets the catalogue compressed, with the contract of
+        each game.
+        """
+        root = Folder(games=GameCatalogue({"dice": Dice()}))
+        plain = ask(root, "GET", "/games")
+        packed = ask(root, "GET", "/games", **{"accept-encoding": "br, gzip"})
+        self.assertEqual(packed.headers["content-encoding"], "gzip")
+        self.assertEqual(gzip.decompress(packed.body), plain.body)
+        contract = plain.json["games"]["dice"]["contract"]
+        self.assertEqual(contract["properties"]["view"]["$ref"], "#/$defs/DiceView")
+
     def test_odd_type(self) -> None:
         """
         A game whose actions have no schema is listed too.

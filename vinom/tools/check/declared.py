@@ -72,8 +72,8 @@ class Secret:
             if before.views[key] != after.views[key]:
                 yield (
                     f"{self.name} is {self.kind}, yet "
-                    f"view() shows something of it to the audience {key!r}; what the "
-                    f"rules reveal, let act() write into another field, and show that"
+                    f"view() shows something of it to {_whom(key)}; what the rules "
+                    f"reveal, let act() write into another field, and show that"
                 )
                 return
         for call in ("setup", "outcome"):
@@ -112,9 +112,9 @@ class Secret:
             blind = [key for key in others if mixed.views[key] != seen.views[key]]
             if blind:
                 yield (
-                    f"{name!r} is shown to the audience {blind[0]!r}, yet {call}() "
-                    f"writes something of {self.words} into it; if the rules reveal "
-                    f"that, list {name!r} in reveals"
+                    f"{name!r} is shown to {_whom(blind[0])}, yet {call}() writes "
+                    f"something of {self.words} into it; if the rules reveal that, "
+                    f"list {name!r} in reveals"
                 )
         first, second = (
             tuple(event for event in step.events if event.kind not in game.reveals)
@@ -132,6 +132,10 @@ class Secret:
                     f"reveal that, list {kind!r} in reveals"
                 )
                 return
+
+
+def _whom(audience: Hashable) -> str:
+    return "spectators" if audience is None else f"the audience {audience!r}"
 
 
 def _judged(game: Game[Any, Any], state: Any) -> list[str]:

@@ -444,38 +444,32 @@ class Line:
     def show(self) -> None:
         """Encode the views that a room would send now."""
         play = self.play
-        for seat in (*range(len(self.plan.seats)), None):
-            shown = self._shown(seat)
+        parts, seats = self._contract.parts, (*range(len(self.plan.seats)), None)
+        for shown in dict.fromkeys(map(self._shown, seats)):
             self.longest = max(self.longest, len(shown))
-            self._fits("view()", "view", shown)
+            self._fits("view", "view() does not return", parts["view"], shown)
         if self._setup_bytes is None:
             self._setup_bytes = self._views.setup(play.state)
-            if self._setup_bytes:
-                self._fits("setup()", "setup", self._setup_bytes)
-                self._setup = msgspec.msgpack.decode(self._setup_bytes)
+            if data := self._setup_bytes:
+                self._fits("setup", "setup() does not return", parts["setup"], data)
+                self._setup = msgspec.msgpack.decode(data)
 
-    def _fits(self, call: str, part: str, data: bytes) -> None:
+    def _fits(self, rule: str, what: str, kind: Any, data: bytes) -> None:
         """Compare what is sent with what is declared."""
-        kind = self._contract.parts[part]
-        why = misfit(data, kind)
-        if why:
+        if why := misfit(data, kind):
             name = getattr(kind, "__name__", kind)
-            self.trial.found(part, f"{call} does not return {name}: {why}")
+            self.trial.found(rule, f"{what} {name}: {why}")
 
     def _note_events(self, events: Iterable[Event]) -> None:
         """Compare events with those that are declared."""
         known = self._contract.events
         for event in events:
+            what = f"event {event.kind!r}"
             if event.kind in known:
-                kind = known[event.kind]
-                why = misfit(msgspec.msgpack.encode(event.data), kind)
-                if why:
-                    name = getattr(kind, "__name__", kind)
-                    words = f"event {event.kind!r} does not fit {name}: {why}"
-                    self.trial.found("event", words)
+                data = msgspec.msgpack.encode(event.data)
+                self._fits("event", f"{what} does not fit", known[event.kind], data)
             elif self._contract.is_closed:
-                words = f"event {event.kind!r} is not declared; add it to tells"
-                self.trial.found("event", words)
+                self.trial.found("event", f"{what} is not declared; add it to tells")
 
     def look_for_leaks(self) -> None:
         """Search the state for leaks, and compare the setup with the first one."""
