@@ -25,6 +25,7 @@ from vinom.game import (
     Table,
     Unreadable,
     put,
+    ranked,
 )
 
 SEEDS = st.integers(0, (1 << 256) - 1)
@@ -309,6 +310,15 @@ class StateTests(SynchronousTestCase):
         kinds = [event.kind for event in step.also(Event("c")).events]
         self.assertEqual((step.state, kinds), (6, ["a", "b", "counted", "c"]))
 
+    def test_ranked(self) -> None:
+        """
+        Scores make places: the highest first, equal ones together, of the seats
+        that are ranked.
+        """
+        self.assertEqual(ranked((3, 7, 3, 0)), ((1,), (0, 2), (3,)))
+        self.assertEqual(ranked((3, 7, 3, 0), (0, 3)), ((0,), (3,)))
+        self.assertEqual(ranked(()), ())
+
 
 class ViewTests(SynchronousTestCase):
     """What a game without a `view` of its own shows."""
@@ -398,3 +408,21 @@ class ViewTests(SynchronousTestCase):
 
         with self.assertRaisesRegex(TypeError, "Lacking.shows has 'right'"):
             Lacking().view(s, 0)
+
+    def test_fixed(self) -> None:
+        """
+        What is fixed is in the setup and in no view: one field as it is, several by
+        their names.
+        """
+
+        class One(Cards):
+            fixed = ("table",)
+
+        class Two(Cards):
+            fixed = ("table", "over")
+
+        s = Hands(Chance(1), table=("KD",))
+        self.assertEqual(One().setup(s), ("KD",))
+        self.assertEqual(to_builtins(Two().setup(s)), {"table": ("KD",), "over": False})
+        self.assertEqual(set(self.shown(Two(), s, 0)), {"hands"})
+        self.assertIsNone(Cards().setup(s))

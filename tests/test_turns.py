@@ -220,6 +220,40 @@ class OrderTests(SynchronousTestCase):
         match.act(first, Say())
         self.assertEqual(match.state.turn, (first - 1) % 3)
 
+    def test_who_begins(self) -> None:
+        """
+        A game says who plays a round, in which order, and who begins, such as the one
+        with the lowest card.
+        """
+
+        class Lowest(Brawl):
+            def lineup(self, s: BrawlState) -> tuple[int, ...]:
+                return (3, 1, 2)
+
+            def begin(self, s: BrawlState, now: float) -> BrawlState:
+                return self.next_turn(s, now, 1)
+
+        match = play(Lowest, seats=4)
+        self.assertEqual((match.state.turn, match.view().due), (1, 10.0))
+        self.assertEqual(match.rejected(0, Say()), "watching")
+        match.act(1, Say())
+        match.act(2, Say())
+        match.act(3, Say("draw"))
+        self.assertEqual(match.outcome.places, ((1, 2, 3),))
+
+    def test_over_at_once(self) -> None:
+        """
+        A round can be over as it begins.
+        """
+
+        class Short(Brawl):
+            def begin(self, s: BrawlState, now: float) -> Step[BrawlState]:
+                return self.win(s, 1, "dealt")
+
+        match = play(Short)
+        self.assertEqual(kinds(match), ["began", "ended"])
+        self.assertEqual((match.state.turn, match.outcome.places), (None, ((1,), (0,))))
+
 
 class PhaseTests(SynchronousTestCase):
     """Rounds that go through phases."""
@@ -393,6 +427,7 @@ class ClockTests(SynchronousTestCase):
         )
         match.wait(10.0)
         winner = (first + 2) % 3
+        self.assertEqual(kinds(match)[-3:], ["timed_out", "out", "ended"])
         self.assertEqual(last(match, "ended"), {"winner": winner, "how": "timeout"})
         self.assertEqual(
             match.outcome.places, ((winner,), ((first + 1) % 3,), (first,))

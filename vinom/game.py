@@ -11,7 +11,7 @@ between processes, and it always replays to the same states.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from fractions import Fraction
 from functools import cache, lru_cache
 from hashlib import blake2b
@@ -54,6 +54,7 @@ __all__ = [
     "Table",
     "Unreadable",
     "put",
+    "ranked",
 ]
 
 S = TypeVar("S")
@@ -247,13 +248,13 @@ def put(values: tuple[Any, ...], index: int | tuple[int, ...], new: Any) -> Any:
     :param index: the place, from 0; ``(row, column)`` in rows, and so on.
     :raises IndexError: there is no such place.
     """
-    at, *deeper = index if isinstance(index, tuple) else (index,)
+    at, deeper = (index[0], index[1:]) if isinstance(index, tuple) else (index, ())
     if not 0 <= at < len(values):
         raise IndexError(
             f"there is no place {at}: the places are 0 to {len(values) - 1}"
         )
     changed = list(values)
-    changed[at] = put(values[at], tuple(deeper), new) if deeper else new
+    changed[at] = put(values[at], deeper, new) if deeper else new
     return tuple(changed)
 
 
@@ -394,6 +395,20 @@ class Outcome(Struct, frozen=True):
     scores: tuple[int | float, ...] = ()
 
 
+def ranked(
+    scores: Sequence[int | float], seats: Iterable[int] | None = None
+) -> tuple[tuple[int, ...], ...]:
+    """
+    Return the `Outcome.places` that scores make: the highest first, equal ones share.
+
+    :param scores: by seat.
+    :param seats: those that are ranked; by default all.
+    """
+    at = range(len(scores)) if seats is None else tuple(seats)
+    steps = sorted({scores[seat] for seat in at}, reverse=True)
+    return tuple(tuple(seat for seat in at if scores[seat] == one) for one in steps)
+
+
 #: Of bots: short ones, as many as the largest table has seats beside a player.
 BOT_NAMES = (
     *("Pixel", "Mabel", "Otto", "Juno", "Biscuit", "Tilda", "Rufus", "Pepper"),
@@ -466,6 +481,8 @@ class Game(Generic[S, A]):
     :cvar reveals: names of state fields, and kinds of events, in which the rules
         reveal something of what is `secret` or `hidden`, such as the hits on a ship;
         ``vinom check`` reports all others that do, and that others see.
+    :cvar fixed: names of state fields that stay as they are for a whole match: `setup`
+        shows them, and views don't.
     :cvar shows: the struct that `view` returns, if its annotation does not name it.
         Where its numbers have a `Grid`, views are packed.
     :cvar tells: the structs of events' data, by the events' kinds; ``None`` for no
@@ -509,6 +526,7 @@ class Game(Generic[S, A]):
     forfeit_seconds: ClassVar[float] = 30.0
     secret: ClassVar[tuple[str, ...]] = ()
     hidden: ClassVar[tuple[str, ...]] = ()
+    fixed: ClassVar[tuple[str, ...]] = ()
     reveals: ClassVar[tuple[str, ...]] = ()
     shows: ClassVar[type[Struct] | None] = None
     tells: ClassVar[Mapping[str, type[Struct] | None]] = MappingProxyType({})
@@ -517,8 +535,6 @@ class Game(Generic[S, A]):
     grace_seconds: ClassVar[float | None] = None
     linger: ClassVar[float] = 10.0
     time_limit: ClassVar[float] = 3600.0
-    #: Fields that `setup` shows, and so no view has to.
-    _in_setup: ClassVar[tuple[str, ...]] = ()
 
     def start(self, table: Table) -> S | Step[S]:
         """Return the first state of a match, or of a room, with these players."""
@@ -549,9 +565,9 @@ class Game(Generic[S, A]):
         Return what an audience may see of the state: a msgspec struct.
 
         By default that is `shows`, filled from the state's fields and properties;
-        without it, all fields but the `hidden` ones and each `Chance`. Of a `secret`
-        field there are only the entries that the audience owns, and ``None`` for the
-        others, until the round is `revealed`.
+        without it, all fields but the `hidden` and `fixed` ones and each `Chance`. Of
+        a `secret` field there are only the entries that the audience owns, and ``None``
+        for the others, until the round is `revealed`.
 
         :param audience: one of the keys that `audience` returns.
         """
@@ -648,8 +664,17 @@ class Game(Generic[S, A]):
         return s
 
     def setup(self, s: S) -> Any:
-        """Return the part of the view that never changes; it is sent once."""
-        return None
+        """
+        Return the part of the view that never changes; it is sent once.
+
+        By default these are the `fixed` fields: one alone as it is, several in a struct
+        with their names.
+        """
+        if len(self.fixed) < 2:
+            return getattr(s, self.fixed[0]) if self.fixed else None
+        game: Any = type(self)
+        state: Any = type(s)
+        return setup_of(game, state)(*(getattr(s, name) for name in self.fixed))
 
     def audience(self, s: S, seat: int | None) -> Hashable:
         """
@@ -733,7 +758,7 @@ def view_of(game: Any, state: Any) -> type[Struct]:
     kept = [
         (each.name, _kept_apart(each.type) if each.name in game.secret else each.type)
         for each in fields(state)
-        if each.name not in (*game.hidden, *game._in_setup)
+        if each.name not in (*game.hidden, *game.fixed)
         and Chance not in (each.type, *get_args(each.type))
     ]
     said = [base.__doc__ or "" for base in state.__mro__ if base not in State.__mro__]
@@ -745,6 +770,16 @@ def _kept_apart(kind: Any) -> Any:
     """Return the type of a tuple in which others see ``None``."""
     entry: Any = (get_args(kind) or (Any,))[0] | None
     return tuple.__class_getitem__((entry, ...))
+
+
+@cache
+def setup_of(game: Any, state: Any) -> Any:
+    """Return the type of what a game without a `setup` of its own returns there."""
+    types = {each.name: each.type for each in fields(state)}
+    kept = [(name, types[name]) for name in game.fixed]
+    if len(kept) < 2:
+        return kept[0][1] if kept else None
+    return defstruct(f"{game.__name__}Setup", kept, frozen=True)
 
 
 @cache

@@ -67,7 +67,8 @@ class TurnState(State, frozen=True, kw_only=True):
     What `TurnGame` keeps of a round; a game's own state inherits it.
 
     Each field of a game's own has a default, with which every round begins; see
-    `TurnGame.kept`. If it has a field ``options``, that gets the table's.
+    `TurnGame.kept`. If it has a field ``options``, that gets the table's, and is
+    `vinom.game.Game.fixed`.
 
     :ivar round: 1 for the first.
     :ivar phase: one of `TurnGame.phases`, or "playing"; "over" when the round is.
@@ -174,7 +175,6 @@ class TurnGame(Game[S, A]):
     seats = (2, 2)
     linger = 120.0
     state: ClassVar[type[TurnState]]
-    _in_setup = ("options",)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Take the types of states and actions from between the brackets."""
@@ -186,14 +186,20 @@ class TurnGame(Game[S, A]):
             if isinstance(args[0], TypeVar):
                 continue
             cls.state = args[0]
-            cls.actions = args[1] | Rematch
+            cls.actions = cls.__dict__.get("actions", args[1] | Rematch)
+            has_options = "options" in cls.state.__struct_fields__
+            cls.fixed = cls.__dict__.get("fixed", ("options",) if has_options else ())
         if "phases" in cls.__dict__:
             cls.actions = reduce(or_, (*cls.phases.values(), Rematch))
 
     # What a game says.
 
     def begin(self, s: S, now: float) -> S | Step[S]:
-        """Set up a round; *s* has the players and the starter, and defaults else."""
+        """
+        Set up a round, such as by dealing cards; then its first turn or phase begins.
+
+        *s* has the players in `TurnState.order`, the starter, and defaults else.
+        """
         return s
 
     def play(self, s: S, seat: int, action: A, now: float) -> S | Step[S]:
@@ -232,6 +238,15 @@ class TurnGame(Game[S, A]):
         first = s.places[0] if len(s.places) > 1 else (s.winner,)
         return tuple(int(seat in first) for seat in range(len(s.wins)))
 
+    def lineup(self, s: S) -> tuple[int, ...]:
+        """
+        Return the seats that play the next round, in the order of play.
+
+        By default those whose players are here; teams take turns.
+        """
+        away = () if self.on_leave == "bot" else s.gone
+        return tuple(seat for seat in _in_turns(s) if seat not in away)
+
     def phase_over(self, s: S, now: float) -> S | Step[S]:
         """All are `done` with a phase: by default the next one begins."""
         names = (*self.phases, s.phase)
@@ -254,17 +269,44 @@ class TurnGame(Game[S, A]):
 
     def after(self, s: S, seat: int) -> int:
         """Return the seat that plays after this one."""
-        order = s.order
-        if s.out or s.gone or seat not in order:
-            return _following(order, seat, self.playing(s))
-        return order[(order.index(seat) + 1) % len(order)]
+        order, playing = s.order, self.playing(s)
+        if playing is order and seat in order:
+            return order[(order.index(seat) + 1) % len(order)]
+        return _following(order, seat, playing)
+
+    def new_round(self, s: S, now: float) -> Step[S]:
+        """Begin another round, with the seats of `lineup`."""
+        lasting = ("wins", "teams", "gone", "options", *self.kept)
+        had = self.state.__struct_fields__
+        first, order = next(iter(self.phases), PLAYING), self.lineup(s)
+        if self.starter == "drawn" or not s.round:
+            pick, chance = s.chance.below(len(order))
+            starter = order[pick]
+        else:
+            starter, chance = _following(_in_turns(s), s.starter, order), s.chance
+        fresh: Any = self.state(
+            chance=chance,
+            round=s.round + 1,
+            phase=first,
+            order=order,
+            starter=starter,
+            bank=(self.bank_seconds,) * len(s.wins) if self.bank_seconds else (),
+            **{name: getattr(s, name) for name in lasting if name in had},
+        )
+        step = Step(fresh).then(self.begin, now)
+        began = Event("began", {"round": fresh.round, "starter": step.state.starter})
+        if step.state.phase == first and not _acting(step.state):
+            step = step.then(self.enter, first, now)
+        return Step(step.state, (began, *step.events))
 
     def next_turn(self, s: S, now: float, seat: int | None = None) -> S:
         """
-        Pass the turn on.
+        Pass the turn on, unless the round is over.
 
         :param seat: that is next; by default the next one in order, or the starter.
         """
+        if s.phase == OVER:
+            return s
         if seat is None and s.turn is not None:
             seat = self.after(s, s.turn)
         elif seat is None:
@@ -331,12 +373,9 @@ class TurnGame(Game[S, A]):
 
     def put_out(self, s: S, seat: int, how: str, now: float) -> S | Step[S]:
         """Put a seat out of the round; the last side that is left wins."""
-        s = s.with_(out=(*s.out, seat))
-        end = _ended(s, self, how)
-        if end is not None:
-            return end
         out = Event("out", {"seat": seat, "how": how})
-        return Step(s, (out,)).then(_passed, self, seat, now)
+        s = s.with_(out=(*s.out, seat))
+        return Step(s, (out,)).then(_without, self, seat, how, now)
 
     def timed_out(self, s: S, seat: int, now: float) -> S | Step[S]:
         """A player's time is up; see `on_timeout`."""
@@ -357,7 +396,7 @@ class TurnGame(Game[S, A]):
         if self.teams:
             known["teams"] = tuple(seat.team for seat in table.seats)
         s: Any = self.state(chance=table.chance, wins=(0,) * count, **known)
-        return _begin(s, self, 0.0)
+        return self.new_round(s, 0.0)
 
     def act(self, s: S, seat: int, action: A, now: float) -> S | Step[S]:
         """Let a player act whose turn it is, or ask for a rematch."""
@@ -423,18 +462,14 @@ class TurnGame(Game[S, A]):
         s = s.with_(gone=(*s.gone, seat), rematch=rematch)
         if s.phase == OVER and is_agreed(rematch, _here(s), _fewest(s, self)):
             # The others were waiting for this one.
-            return _begin(s, self, now)
+            return self.new_round(s, now)
         if not was_playing:
             return s
         if self.on_leave == "forfeit":
             return self.put_out(s, seat, "left", now)
         if self.on_leave == "bot":
             return _hurried(s, self, now)
-        return _ended(s, self, "left") or _passed(s, self, seat, now)
-
-    def setup(self, s: S) -> Any:
-        """Show the options."""
-        return getattr(s, "options", None)
+        return _without(s, self, seat, "left", now)
 
     def outcome(self, s: S) -> Outcome | None:
         """Return the places and scores of a round that is over."""
@@ -456,31 +491,6 @@ class TurnGame(Game[S, A]):
             return None
         more = (level,) if self.levels else ()
         return self.choose(view, seat, chance, setup, *more)
-
-
-def _begin(s: S, game: TurnGame[S, Any], now: float) -> Step[S]:
-    """Begin a round with those who are here."""
-    lasting = ("wins", "teams", "gone", "options", *game.kept)
-    had = game.state.__struct_fields__
-    seats = _in_turns(s)
-    away = () if game.on_leave == "bot" else s.gone
-    order = tuple(seat for seat in seats if seat not in away)
-    if game.starter == "drawn" or not s.round:
-        pick, chance = s.chance.below(len(order))
-        starter = order[pick]
-    else:
-        starter, chance = _following(seats, s.starter, order), s.chance
-    fresh: Any = game.state(
-        chance=chance,
-        round=s.round + 1,
-        order=order,
-        starter=starter,
-        bank=(game.bank_seconds,) * len(s.wins) if game.bank_seconds else (),
-        **{name: getattr(s, name) for name in lasting if name in had},
-    )
-    fresh = game.enter(fresh, next(iter(game.phases), PLAYING), now)
-    began = Event("began", {"round": fresh.round, "starter": starter})
-    return Step(fresh, (began,)).then(game.begin, now)
 
 
 def _in_turns(s: TurnState) -> tuple[int, ...]:
@@ -514,7 +524,7 @@ def _ask(s: S, game: TurnGame[S, Any], seat: int, now: float) -> S | Step[S]:
         return s
     s = s.with_(rematch=tuple(sorted((*s.rematch, seat))))
     if is_agreed(s.rematch, here, _fewest(s, game)):
-        return _begin(s, game, now)
+        return game.new_round(s, now)
     return Step(s, (Event("asked", {"seat": seat}),))
 
 
@@ -542,14 +552,16 @@ def _ranked(s: TurnState, first: tuple[int, ...] = ()) -> tuple[tuple[int, ...],
     return tuple(sorted(seat for side in sides - out for seat in side)), *last
 
 
-def _ended(s: S, game: TurnGame[S, Any], how: str) -> Step[S] | None:
-    """End the round if one side is left of several, or nobody at all."""
-    left = {_side(s, seat) for seat in game.playing(s)}
+def _without(
+    s: S, game: TurnGame[S, Any], seat: int, how: str, now: float
+) -> S | Step[S]:
+    """Go on without a seat, or end the round if one side is left of several."""
+    left = {_side(s, one) for one in game.playing(s)}
     if not left:
         return game.finish(s, ((), *_ranked(s)), how)
-    if len(left) == 1 and len({_side(s, seat) for seat in s.order}) > 1:
+    if len(left) == 1 and len({_side(s, one) for one in s.order}) > 1:
         return game.win(s, left.pop()[0], how)
-    return None
+    return _passed(s, game, seat, now)
 
 
 def _blank(s: S, game: TurnGame[S, Any]) -> S:

@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.random_games import random_game
@@ -31,16 +30,16 @@ from vinom.games.arena import (
     Arena,
     ArenaOptions,
     ArenaState,
-    Body,
     Dash,
     Move,
-    Rematch,
+    Player,
     build_walls,
     free_points,
     is_free,
     velocity,
 )
 from vinom.play.play import Play
+from vinom.turns import Rematch
 
 GAME = Arena()
 SEEDS = st.integers(0, 1 << 40)
@@ -59,9 +58,9 @@ def tick(s: ArenaState, *inputs: tuple[int, Action]) -> Step[ArenaState]:
 def put(*places: tuple[int, int], **changes: Any) -> ArenaState:
     """Players at these places on a field without walls, gems far away."""
     s = begun(len(places))
-    bodies = tuple(Body(x, y) for x, y in places)
-    s = replace(s, walls=(), bodies=bodies, gems=((23_000, 13_000),))
-    return replace(s, **changes)
+    players = tuple(Player(x, y) for x, y in places)
+    s = s.with_(walls=(), players=players, gems=((23_000, 13_000),))
+    return s.with_(**changes)
 
 
 class FieldTests(SynchronousTestCase):
@@ -123,19 +122,19 @@ class RulesTests(SynchronousTestCase):
         self.assertEqual(view["players"][0][-2:], [FULL, 0])
         self.assertEqual(view["tick"], 2)
         s = tick(s, (0, Move(0, 0))).state
-        self.assertEqual((s.bodies[0].vx, s.bodies[0].to_x), (0, 0))
+        self.assertEqual((s.players[0].vx, s.players[0].to_x), (0, 0))
 
     def test_walls_and_the_rim_stop(self) -> None:
         """
         One stops at a wall, slides along it, and never leaves the field.
         """
-        s = replace(put((5000, 5000), (500, 500)), walls=((5500, 4000, 900, 3000),))
+        s = put((5000, 5000), (500, 500), walls=((5500, 4000, 900, 3000),))
         for _ in range(5):
             s = tick(s, (0, Move(FULL, FULL)), (1, Move(-FULL, -FULL))).state
-        self.assertEqual(s.bodies[0].x, 5500 - HALF)
-        self.assertEqual(s.bodies[0].y, 5000 + 5 * velocity(FULL, FULL, SPEED)[1])
-        self.assertEqual((s.bodies[1].x, s.bodies[1].y), (HALF, HALF))
-        self.assertEqual((s.bodies[1].vx, s.bodies[1].vy), (0, 0))
+        self.assertEqual(s.players[0].x, 5500 - HALF)
+        self.assertEqual(s.players[0].y, 5000 + 5 * velocity(FULL, FULL, SPEED)[1])
+        self.assertEqual((s.players[1].x, s.players[1].y), (HALF, HALF))
+        self.assertEqual((s.players[1].vx, s.players[1].vy), (0, 0))
 
     def test_a_gem_is_a_point(self) -> None:
         """
@@ -146,7 +145,7 @@ class RulesTests(SynchronousTestCase):
         )
         s, events = (step := tick(s, (0, Move(FULL, 0)))).state, step.events
         self.assertEqual([event.kind for event in events], ["took"])
-        self.assertEqual(s.bodies[0].points, 1)
+        self.assertEqual(s.players[0].points, 1)
         self.assertNotEqual(s.gems[0], (5000 + REACH, 5000))
         self.assertEqual(s.gems[1], (20_000, 700))
 
@@ -166,19 +165,19 @@ class RulesTests(SynchronousTestCase):
         and then needs a rest.
         """
         s = put((5000, 5000), (7000, 5000))
-        s = replace(s, bodies=(s.bodies[0], replace(s.bodies[1], points=3)))
+        s = s.with_(players=(s.players[0], s.players[1].with_(points=3)))
         step = tick(s, (0, Move(FULL, 0)), (0, Dash()))
-        self.assertEqual(step.state.bodies[0].x, 5000 + DASH_SPEED)
+        self.assertEqual(step.state.players[0].x, 5000 + DASH_SPEED)
         told: list[Event] = list(step.events)
         for _ in range(DASH_TICKS - 1):
             step = tick(step.state, (0, Dash()))
             told += step.events
         self.assertEqual([event.kind for event in told], ["hit"])
-        one, other = step.state.bodies
+        one, other = step.state.players
         self.assertEqual((one.points, other.points), (1, 2))
         self.assertEqual((one.dash, one.rest), (0, REST_TICKS - DASH_TICKS))
         self.assertTrue(0 < other.safe <= SAFE_TICKS)
-        self.assertEqual(tick(step.state).state.bodies[0].vx, SPEED)
+        self.assertEqual(tick(step.state).state.players[0].vx, SPEED)
 
     def test_the_points_or_the_time_end_it(self) -> None:
         """
@@ -229,13 +228,13 @@ class RulesTests(SynchronousTestCase):
         one on the field wins.
         """
         s = GAME.joined(begun(2), 2, 3.0, Seat("late"))
-        self.assertEqual(len(s.bodies), 3)
-        self.assertTrue(is_free(s.walls, s.bodies[2].x, s.bodies[2].y))
+        self.assertEqual(len(s.players), 3)
+        self.assertTrue(is_free(s.walls, s.players[2].x, s.players[2].y))
         left = GAME.left(s, 0, 4.0)
         assert isinstance(left, ArenaState)
         self.assertIsNone(GAME.view(left, "all").players[0])
         back = GAME.joined(left, 0, 5.0, Seat("late"))
-        self.assertEqual((back.bodies[0].points, len(back.bodies)), (0, 3))
+        self.assertEqual((back.players[0].points, len(back.players)), (0, 3))
         last = GAME.left(left, 1, 6.0)
         assert isinstance(last, Step)
         outcome = GAME.outcome(last.state)
@@ -247,7 +246,7 @@ class RulesTests(SynchronousTestCase):
         """
         s = tick(put((5000, 5000), (9000, 9000)), (0, Move(FULL, 0))).state
         s = tick(GAME.dropped(s, 0, 1.0)).state
-        self.assertEqual(s.bodies[0].vx, 0)
+        self.assertEqual(s.players[0].vx, 0)
 
 
 class LawTests(SynchronousTestCase):
@@ -263,23 +262,23 @@ class LawTests(SynchronousTestCase):
         def watch(play: Play) -> None:
             s: ArenaState = play.state
             shown: dict[int, tuple[int, int]] = {}
-            for seat, body in enumerate(s.bodies):
-                if not body.here:
+            for seat, player in enumerate(s.players):
+                if player is None:
                     continue
-                self.assertTrue(is_free(s.walls, body.x, body.y), (seat, body))
-                self.assertLessEqual(hypot(body.vx, body.vy), DASH_SPEED)
-                shown[seat] = (body.x, body.y)
+                self.assertTrue(is_free(s.walls, player.x, player.y), (seat, player))
+                self.assertLessEqual(hypot(player.vx, player.vy), DASH_SPEED)
+                shown[seat] = (player.x, player.y)
             began = any(event.kind == "began" for event in play.events)
             if s.tick and not began:
                 for seat in before.keys() & shown.keys():
                     x, y = shown[seat]
                     was_x, was_y = before[seat]
-                    body = s.bodies[seat]
+                    player = s.players[seat]
                     if (x, y) != (was_x, was_y):
-                        self.assertEqual((x - was_x, y - was_y), (body.vx, body.vy))
+                        self.assertEqual((x - was_x, y - was_y), (player.vx, player.vy))
             before.clear()
             before.update(shown)
-            self.assertGreaterEqual(min(body.points for body in s.bodies), 0)
+            self.assertGreaterEqual(min(one.points for one in s.players if one), 0)
             self.assertEqual(len(set(s.gems)), len(s.gems))
 
         random_game("arena", seed, watch=watch).play()
@@ -312,4 +311,4 @@ class LawTests(SynchronousTestCase):
                     inputs.append((seat, action))
             s = tick(s, *inputs).state
         self.assertLess(s.tick, s.ends)
-        self.assertEqual(max(body.points for body in s.bodies), 15)
+        self.assertEqual(max(one.points for one in s.players if one), 15)

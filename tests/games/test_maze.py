@@ -8,13 +8,11 @@ from itertools import pairwise
 import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from vinom.errors import Rejected
 from vinom.game import Chance, Seat, Step, Table
 from vinom.games.maze import (
-    STEPS,
     Dance,
     Maze,
     MazeOptions,
@@ -26,6 +24,8 @@ from vinom.games.maze import (
     strew,
 )
 
+#: How each direction changes ``(row, col)``.
+STEPS = {"up": (-1, 0), "right": (0, 1), "down": (1, 0), "left": (0, -1)}
 SIZES = st.tuples(st.integers(2, 16), st.integers(2, 16))
 SEEDS = st.integers(0, (1 << 64) - 1)
 
@@ -158,7 +158,7 @@ class RulesTests(SynchronousTestCase):
     def one_step(self, s: MazeState, seat: int = 0) -> Move:
         """Some move that the walls allow."""
         row, col = s.at[seat]
-        direction, _ = passages(s.setup.walls)[row * s.setup.cols + col][0]
+        direction, _ = passages(s.walls)[row * s.cols + col][0]
         return Move(direction, s.at[seat])
 
     def refusal(self, s: MazeState, action: Move | Dance, seat: int = 0) -> str:
@@ -204,7 +204,7 @@ class RulesTests(SynchronousTestCase):
         """
         s = lay()
         move = self.one_step(s)
-        s = replace(s, at=(s.at[0], s.at[0]))
+        s = s.with_(at=(s.at[0], s.at[0]))
         s = state_of(Maze().act(s, 0, move, 1.0))
         s = state_of(Maze().act(s, 1, move, 1.0))
         self.assertEqual(s.at[0], s.at[1])
@@ -218,9 +218,9 @@ class RulesTests(SynchronousTestCase):
         those at the rim too.
         """
         s = lay(rows=rows, cols=cols, seed=seed)
-        for cell, ways in enumerate(passages(s.setup.walls)):
+        for cell, ways in enumerate(passages(s.walls)):
             at = divmod(cell, cols)
-            here = replace(s, at=(at, s.at[1]))
+            here = s.with_(at=(at, s.at[1]))
             for direction in STEPS:
                 move = Move(direction, at)
                 if direction in dict(ways):
@@ -304,7 +304,7 @@ class RulesTests(SynchronousTestCase):
             view = msgspec.to_builtins(maze.view(s, "all"))
             action = maze.bot(view, seat, Chance(1), setup)
             self.assertEqual(action, Dance() if seat in s.winners else None)
-        s = replace(s, dancing=s.winners)
+        s = s.with_(dancing=s.winners)
         view = msgspec.to_builtins(maze.view(s, "all"))
         self.assertIsNone(maze.bot(view, s.winners[0], Chance(1), setup))
 

@@ -138,7 +138,7 @@ class NewcomerTests(SynchronousTestCase):
             room.act(seat, Ready(), 1.0)
         table.now = 1.0
         self.assertEqual(room.add_seat(SeatPlan("p2", "late"), 2.0), 2)
-        self.assertEqual(table.view()["status"], ["alive", "alive", "watching"])
+        self.assertEqual(table.view()["order"], [0, 1])
         with self.assertRaises(Rejected):
             room.act(2, Roll(), 2.0)
         while not table.rounds:
@@ -148,7 +148,7 @@ class NewcomerTests(SynchronousTestCase):
         self.assertEqual((table.view()["phase"], room.phase), ("waiting", "playing"))
         for seat in range(3):
             room.act(seat, Ready(), table.now)
-        self.assertEqual(table.view()["status"], ["alive"] * 3)
+        self.assertEqual(table.view()["order"], [0, 1, 2])
         room.leave(2, table.now)
         # Up to sixteen, then seats that were given up.
         for number in (*range(3, 16), 2):

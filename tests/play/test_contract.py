@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.battleships import Battle, ShowingAll
 from tests.support.games import TaleView, Teller
-from vinom.games.dice import Dice
+from vinom.games.maze import Maze
 from vinom.games.tictactoe import TicTacToe, TicTacToeOptions
 from vinom.play.contract import contract_of, document, misfit
 
@@ -27,7 +27,7 @@ class Short(Struct, frozen=True, omit_defaults=True):
     score: int = 0
 
 
-class Telling(Dice):
+class Telling(Maze):
     """Declares its events, and its view by hand."""
 
     shows = Rolled
@@ -79,7 +79,7 @@ class ContractTests(SynchronousTestCase):
         self.assertEqual(defs["Rolled"]["required"], ["dice", "score"])
         self.assertEqual(defs["Short"]["required"], [])
         # Players send options, and may leave them out.
-        self.assertEqual(defs["DiceOptions"]["required"], [])
+        self.assertEqual(defs["MazeOptions"]["required"], [])
         board = document(contract_of(TicTacToe()))["$defs"]["TicTacToeView"]
         self.assertIn("row by row", board["properties"]["board"]["description"])
         self.assertNotIn(":ivar", board["description"])

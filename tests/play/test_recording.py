@@ -16,6 +16,7 @@ from tests.support.games import Say
 from vinom.errors import Refused, Rejected, Unreadable
 from vinom.game import Chance
 from vinom.games.maze import Maze, MazeState, Move
+from vinom.games.roomecho import RoomEcho
 from vinom.play.play import Recorded
 from vinom.play.recording import (
     Recording,
@@ -164,7 +165,7 @@ class ReplayTests(RecordingCase):
         with self.assertRaisesRegex(
             Unreadable, "the game cannot read an action at 1.000 s"
         ):
-            replay(recording, Maze())
+            replay(recording, RoomEcho())
 
     def test_void_match(self) -> None:
         """

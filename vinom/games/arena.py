@@ -1,32 +1,38 @@
 """
 Arena: run for gems, and dash into others to take one of theirs.
 
-Two to eight players on a field with walls, seen from above, at 20 ticks per second.
-A gem is worth a point. A dash is three times as fast, and takes a point from each
-player it hits. The first player with 15 points wins, or the one with the most after 90
-seconds.
+Run over gems to take them: each is a point. A dash makes you three times as fast
+for a moment, and takes a point from each player whom you hit.
 
-It is an example of a game with ticks: actions set what a player wants, and `tick`
-moves all players at once. Views hold positions, the movement of the last tick and its
-number, so a client can draw the moments between two ticks.
-
-All lengths are whole numbers, so every machine computes the same positions. A player is
-a square parallel to the axes, whatever shape a client draws.
+The first player with enough points wins, or the one with the most when time is
+up.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Iterable
 from functools import lru_cache
 from math import isqrt
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
-from msgspec.structs import replace
 
-from vinom.game import Chance, Event, Game, Grid, Outcome, Seat, Step, Table
-from vinom.games.rounds import agree, is_agreed
-from vinom.turns import Rematch
+from vinom.game import (
+    Chance,
+    Event,
+    Game,
+    Grid,
+    Outcome,
+    Seat,
+    State,
+    Step,
+    Table,
+    put,
+    ranked,
+)
+from vinom.turns import Rematch, agree, is_agreed
+
+TICK_HZ = 20
 
 WIDTH = 24_000
 HEIGHT = 13_500
@@ -35,6 +41,13 @@ HALF = 400
 #: Distance per tick.
 SPEED = 160
 DASH_SPEED = 480
+#: In ticks: how long a dash takes, how long until the next, and how long a player who
+#: was hit is safe from the next hit.
+DASH_TICKS = 5
+REST_TICKS = 40
+SAFE_TICKS = 30
+#: A gem nearer than this along each axis, from centre to centre, is taken.
+REACH = 650
 #: Greatest component of a move's direction along one axis.
 FULL = 100
 
@@ -44,14 +57,10 @@ Point = tuple[int, int]
 
 #: Where players begin; there are no walls near the edge.
 STARTS: tuple[Point, ...] = (
-    (1200, 1200),
-    (WIDTH - 1200, HEIGHT - 1200),
-    (WIDTH - 1200, 1200),
-    (1200, HEIGHT - 1200),
-    (WIDTH // 2, 1200),
-    (WIDTH // 2, HEIGHT - 1200),
-    (1200, HEIGHT // 2),
-    (WIDTH - 1200, HEIGHT // 2),
+    *((1200, 1200), (WIDTH - 1200, HEIGHT - 1200)),
+    *((WIDTH - 1200, 1200), (1200, HEIGHT - 1200)),
+    *((WIDTH // 2, 1200), (WIDTH // 2, HEIGHT - 1200)),
+    *((1200, HEIGHT // 2), (WIDTH - 1200, HEIGHT // 2)),
 )
 
 #: Each cell of a grid has one wall, at least this far from the cell's sides, so that a
@@ -201,17 +210,17 @@ class ArenaSetup(Struct, frozen=True):
     :ivar points: a player with this many wins at once.
     """
 
-    width: int
-    height: int
-    size: int
-    speed: int
-    dash_speed: int
-    dash_ticks: int
-    rest_ticks: int
-    tick_hz: int
-    reach: int
     walls: tuple[Wall, ...]
     points: int
+    width: int = WIDTH
+    height: int = HEIGHT
+    size: int = 2 * HALF
+    speed: int = SPEED
+    dash_speed: int = DASH_SPEED
+    dash_ticks: int = DASH_TICKS
+    rest_ticks: int = REST_TICKS
+    tick_hz: int = TICK_HZ
+    reach: int = REACH
 
 
 # What a view packs into one byte, two, and four.
@@ -222,7 +231,7 @@ Wanted = Annotated[int, Grid(1, -FULL, FULL)]
 Counted = Annotated[int, Grid(1, 0, (1 << 32) - 1)]
 
 
-class PlayerView(Struct, frozen=True, array_like=True):
+class Player(State, frozen=True, array_like=True):
     """
     One player; on the wire an array of these, in this order.
 
@@ -235,14 +244,14 @@ class PlayerView(Struct, frozen=True, array_like=True):
 
     x: Across
     y: Across
-    vx: Moved
-    vy: Moved
-    points: Small
-    dash: Small
-    rest: Small
-    safe: Small
-    to_x: Wanted
-    to_y: Wanted
+    vx: Moved = 0
+    vy: Moved = 0
+    points: Small = 0
+    dash: Small = 0
+    rest: Small = 0
+    safe: Small = 0
+    to_x: Wanted = 0
+    to_y: Wanted = 0
 
 
 class ArenaView(Struct, frozen=True):
@@ -259,46 +268,25 @@ class ArenaView(Struct, frozen=True):
     ends: Counted
     round: Counted
     phase: Phase
-    players: tuple[PlayerView | None, ...]
+    players: tuple[Player | None, ...]
     gems: tuple[tuple[Across, Across], ...]
     winners: tuple[Small, ...]
     rematch: tuple[Small, ...]
 
 
-class Body(Struct, frozen=True):
-    """
-    One player; fields that are also in the view are described there.
-
-    :ivar here: does the seat have a player?
-    """
-
-    x: int
-    y: int
-    vx: int = 0
-    vy: int = 0
-    points: int = 0
-    dash: int = 0
-    rest: int = 0
-    safe: int = 0
-    to_x: int = 0
-    to_y: int = 0
-    here: bool = True
-
-
-class ArenaState(Struct, frozen=True):
+class ArenaState(State, frozen=True):
     """
     A moment in the arena; fields that are also in the view are described there.
 
     :ivar target: a player with this many points wins.
     :ivar length: of a round, ticks.
-    :ivar bodies: the players, by seat.
     """
 
     target: int
     length: int
     walls: tuple[Wall, ...]
     chance: Chance
-    bodies: tuple[Body, ...]
+    players: tuple[Player | None, ...]
     gems: tuple[Point, ...]
     tick: int = 0
     ends: int = 0
@@ -308,53 +296,19 @@ class ArenaState(Struct, frozen=True):
     rematch: tuple[int, ...] = ()
 
 
-def show(s: ArenaState) -> ArenaView:
-    """Show all players, and only what a client needs to draw."""
-    players = tuple(
-        PlayerView(
-            body.x,
-            body.y,
-            body.vx,
-            body.vy,
-            body.points,
-            body.dash,
-            body.rest,
-            body.safe,
-            body.to_x,
-            body.to_y,
-        )
-        if body.here
-        else None
-        for body in s.bodies
-    )
-    return ArenaView(
-        s.tick, s.ends, s.round, s.phase, players, s.gems, s.winners, s.rematch
-    )
-
-
-TICK_HZ = 20
-#: In ticks: how long a dash takes, how long until the next, and how long a player who
-#: was hit is safe from the next hit.
-DASH_TICKS = 5
-REST_TICKS = 40
-SAFE_TICKS = 30
-#: A gem nearer than this along each axis, from centre to centre, is taken.
-REACH = 650
-
-
 class Arena(Game[ArenaState, Action]):
-    """The rules."""
+    """
+    The rules of a game with ticks: actions set what a player wants, `tick` moves all.
+
+    Views hold positions, the movement of the last tick and its number, so a client can
+    draw the moments between two ticks. All lengths are whole numbers, so every machine
+    computes the same positions. A player is a square parallel to the axes, whatever
+    shape a client draws.
+    """
 
     name = "arena"
     title = "Arena"
     about = "Run for gems, and dash into players who have more."
-    rules = """
-    Run over gems to take them: each is a point. A dash makes you three times as fast
-    for a moment, and takes a point from each player whom you hit.
-
-    The first player with enough points wins, or the one with the most when time is
-    up.
-    """
     icon = "/boards/arena.svg"
     board = "/boards/arena.js"
     actions = Action
@@ -362,27 +316,27 @@ class Arena(Game[ArenaState, Action]):
     options = ArenaOptions
     seats = (2, 8)
     late_join = True
+    schema = 2
     tick_hz = TICK_HZ
     durability = "behind"
     absent = "bot"
     bot_seconds = 0.25
     linger = 30.0
-    time_limit = 3600.0
 
     def start(self, table: Table) -> ArenaState:
         """Build the walls, and place players and gems."""
         options = table.options
         walls, chance = build_walls(table.chance)
-        length = options.seconds * TICK_HZ
-        s = ArenaState(
-            target=options.points,
-            length=length,
-            walls=walls,
-            chance=chance,
-            bodies=tuple(Body(0, 0) for _ in table.seats),
-            gems=((0, 0),) * options.gems,
+        return _place_all(
+            ArenaState(
+                target=options.points,
+                length=options.seconds * TICK_HZ,
+                walls=walls,
+                chance=chance,
+                players=(Player(0, 0),) * len(table.seats),
+                gems=((0, 0),) * options.gems,
+            )
         )
-        return _place_all(s)
 
     def act(self, s: ArenaState, seat: int, action: Action, now: float) -> ArenaState:
         """Change nothing: a game with ticks receives actions in `tick`, never here."""
@@ -394,84 +348,62 @@ class Arena(Game[ArenaState, Action]):
         """Apply the inputs, move all players, then find hits and gems taken."""
         if s.phase == "over":
             return _ask_rematch(s, inputs, n)
-        bodies = list(s.bodies)
+        players = list(s.players)
         for seat, action in inputs:
-            bodies[seat] = _heed(bodies[seat], action)
-        bodies = [_move(s.walls, body) if body.here else body for body in bodies]
+            players[seat] = _heed(players[seat], action)
+        players = [one and _move(s.walls, one) for one in players]
         # A different player goes first in each tick, so no seat has an advantage.
-        count = len(bodies)
+        count = len(players)
         order = [(n + step) % count for step in range(count)]
-        events = _hit(bodies, order)
+        events = _hit(players, order)
         gems, chance = list(s.gems), s.chance
         for seat in order:
-            taken, chance = _take_gems(s.walls, bodies, seat, gems, chance)
+            taken, chance = _take_gems(s.walls, players, seat, gems, chance)
             events += taken
-        s = replace(s, tick=n, bodies=tuple(bodies), gems=tuple(gems), chance=chance)
-        if n >= s.ends or any(body.points >= s.target for body in bodies):
-            s, end = _finish(s)
-            events += end
-        return Step(s, tuple(events)) if events else s
+        s = s.with_(tick=n, players=tuple(players), gems=tuple(gems), chance=chance)
+        step = Step(s, tuple(events))
+        is_won = any(one and one.points >= s.target for one in players)
+        return step.then(_finish) if is_won or n >= s.ends else step
 
     def joined(
         self, s: ArenaState, seat: int, now: float, newcomer: Seat
     ) -> ArenaState:
         """Let a newcomer begin in the middle of the round, without points."""
         drawn, chance = s.chance.below(len(STARTS))
-        body = Body(*STARTS[drawn], safe=SAFE_TICKS)
-        bodies = (*s.bodies[:seat], body, *s.bodies[seat + 1 :])
-        return replace(s, bodies=bodies, chance=chance)
+        player = Player(*STARTS[drawn], safe=SAFE_TICKS)
+        players = (*s.players[:seat], player, *s.players[seat + 1 :])
+        return s.with_(players=players, chance=chance)
 
     def dropped(self, s: ArenaState, seat: int, now: float) -> ArenaState:
         """Stop a player without a connection until the bot takes over."""
-        return _with_body(s, seat, replace(s.bodies[seat], to_x=0, to_y=0))
+        player = s.players[seat]
+        still = player and player.with_(to_x=0, to_y=0)
+        return s.with_(players=put(s.players, seat, still))
 
     def left(
         self, s: ArenaState, seat: int, now: float
     ) -> ArenaState | Step[ArenaState]:
         """Take a player who leaves off the field; the last player on it wins."""
-        s = _with_body(s, seat, replace(s.bodies[seat], here=False, points=0))
         rematch = tuple(one for one in s.rematch if one != seat)
-        s = replace(s, rematch=rematch)
+        s = s.with_(players=put(s.players, seat, None), rematch=rematch)
         if s.phase == "over":
             # The remaining players may have been waiting for this one.
             n = int(now * TICK_HZ)
             return _again(s, n) if is_agreed(rematch, _here(s)) else s
-        if len(_here(s)) > 1:
-            return s
-        return Step(*_finish(s))
+        return s if len(_here(s)) > 1 else _finish(s)
 
     def setup(self, s: ArenaState) -> ArenaSetup:
         """Show the field, and the rules of movement."""
-        return ArenaSetup(
-            width=WIDTH,
-            height=HEIGHT,
-            size=2 * HALF,
-            speed=SPEED,
-            dash_speed=DASH_SPEED,
-            dash_ticks=DASH_TICKS,
-            rest_ticks=REST_TICKS,
-            tick_hz=TICK_HZ,
-            reach=REACH,
-            walls=s.walls,
-            points=s.target,
-        )
-
-    def view(self, s: ArenaState, audience: Hashable) -> ArenaView:
-        """Show all players."""
-        return show(s)
+        return ArenaSetup(s.walls, s.target)
 
     def outcome(self, s: ArenaState) -> Outcome | None:
         """Rank by points; equal points share a rank, players who left come last."""
         if s.phase != "over":
             return None
-        scores = tuple(body.points for body in s.bodies)
-        here = [seat for seat, body in enumerate(s.bodies) if body.here]
-        ranks = sorted({scores[seat] for seat in here}, reverse=True)
-        places = [
-            tuple(seat for seat in here if scores[seat] == rank) for rank in ranks
-        ]
-        gone = tuple(seat for seat, body in enumerate(s.bodies) if not body.here)
-        return Outcome(s.round, (*places, gone) if gone else tuple(places), scores)
+        scores = _scores(s)
+        gone = tuple(seat for seat, one in enumerate(s.players) if one is None)
+        places = ranked(scores, _here(s))
+        return Outcome(s.round, (*places, gone) if gone else places, scores)
 
     def bot(self, view: Any, seat: int, chance: Chance, setup: Any) -> Action | None:
         """Run to the nearest gem, or around a wall that is in the way."""
@@ -499,72 +431,64 @@ class Arena(Game[ArenaState, Action]):
         )
 
 
-def _with_body(s: ArenaState, seat: int, body: Body) -> ArenaState:
-    return replace(s, bodies=(*s.bodies[:seat], body, *s.bodies[seat + 1 :]))
-
-
 def _place_all(s: ArenaState) -> ArenaState:
     """Put each player at a different start, without points, and place the gems."""
     starts, chance = s.chance.shuffled(STARTS)
-    bodies = tuple(
-        Body(x, y, here=body.here)
-        for (x, y), body in zip(starts, s.bodies, strict=False)
+    players = tuple(
+        player and Player(x, y)
+        for (x, y), player in zip(starts, s.players, strict=False)
     )
     gems: list[Point] = []
     for _ in s.gems:
-        gem, chance = _new_gem(s.walls, bodies, gems, chance)
+        gem, chance = _new_gem(s.walls, players, gems, chance)
         gems.append(gem)
-    return replace(
-        s, bodies=bodies, gems=tuple(gems), chance=chance, ends=s.tick + s.length
+    return s.with_(
+        players=players,
+        gems=tuple(gems),
+        chance=chance,
+        ends=s.tick + s.length,
     )
 
 
-def _heed(body: Body, action: Action) -> Body:
-    match action:
-        case Move():
-            return replace(body, to_x=action.x, to_y=action.y)
-        case Dash():
-            if body.rest:
-                return body
-            return replace(body, dash=DASH_TICKS, rest=REST_TICKS)
-        case Rematch():
-            return body
+def _heed(player: Player | None, action: Action) -> Player | None:
+    if player is None:
+        return None
+    if isinstance(action, Move):
+        return player.with_(to_x=action.x, to_y=action.y)
+    if isinstance(action, Dash) and not player.rest:
+        return player.with_(dash=DASH_TICKS, rest=REST_TICKS)
+    return player
 
 
-def _move(walls: tuple[Wall, ...], body: Body) -> Body:
-    speed = DASH_SPEED if body.dash else SPEED
-    x, y = slide(walls, body.x, body.y, *velocity(body.to_x, body.to_y, speed))
-    # Not attrs.evolve: this is most of the work of a tick.
-    return Body(
-        x,
-        y,
-        x - body.x,
-        y - body.y,
-        body.points,
-        body.dash - 1 if body.dash else 0,
-        body.rest - 1 if body.rest else 0,
-        body.safe - 1 if body.safe else 0,
-        body.to_x,
-        body.to_y,
-        body.here,
+def _move(walls: tuple[Wall, ...], player: Player) -> Player:
+    speed = DASH_SPEED if player.dash else SPEED
+    movement = velocity(player.to_x, player.to_y, speed)
+    x, y = slide(walls, player.x, player.y, *movement)
+    return player.with_(
+        x=x,
+        y=y,
+        vx=x - player.x,
+        vy=y - player.y,
+        dash=max(player.dash - 1, 0),
+        rest=max(player.rest - 1, 0),
+        safe=max(player.safe - 1, 0),
     )
 
 
-def _hit(bodies: list[Body], order: list[int]) -> list[Event]:
+def _hit(players: list[Player | None], order: list[int]) -> list[Event]:
     """Let players who dash take a point from each player they touch."""
     events = []
     for seat in order:
         for other in order:
-            one, hit = bodies[seat], bodies[other]
-            if not one.dash or seat == other or not (one.here and hit.here):
+            one, hit = players[seat], players[other]
+            if not (one and hit and one.dash) or hit.safe or seat == other:
                 continue
-            touch = abs(one.x - hit.x) < 2 * HALF and abs(one.y - hit.y) < 2 * HALF
-            if not touch or hit.safe:
+            if abs(one.x - hit.x) >= 2 * HALF or abs(one.y - hit.y) >= 2 * HALF:
                 continue
             stolen = min(1, hit.points)
-            bodies[seat] = replace(one, points=one.points + stolen)
-            bodies[other] = replace(
-                hit, points=hit.points - stolen, dash=0, safe=SAFE_TICKS
+            players[seat] = one.with_(points=one.points + stolen)
+            players[other] = hit.with_(
+                points=hit.points - stolen, dash=0, safe=SAFE_TICKS
             )
             facts = {"seat": other, "by": seat, "points": stolen}
             events.append(Event("hit", facts))
@@ -573,24 +497,24 @@ def _hit(bodies: list[Body], order: list[int]) -> list[Event]:
 
 def _take_gems(
     walls: tuple[Wall, ...],
-    bodies: list[Body],
+    players: list[Player | None],
     seat: int,
     gems: list[Point],
     chance: Chance,
 ) -> tuple[list[Event], Chance]:
     events = []
     for index, (x, y) in enumerate(gems):
-        body = bodies[seat]
-        if body.here and abs(body.x - x) < REACH and abs(body.y - y) < REACH:
-            bodies[seat] = replace(body, points=body.points + 1)
-            gems[index], chance = _new_gem(walls, tuple(bodies), gems, chance)
+        player = players[seat]
+        if player and abs(player.x - x) < REACH and abs(player.y - y) < REACH:
+            players[seat] = player.with_(points=player.points + 1)
+            gems[index], chance = _new_gem(walls, players, gems, chance)
             events.append(Event("took", {"seat": seat, "at": (x, y)}))
     return events, chance
 
 
 def _new_gem(
     walls: tuple[Wall, ...],
-    bodies: tuple[Body, ...],
+    players: Iterable[Player | None],
     gems: list[Point],
     chance: Chance,
 ) -> tuple[Point, Chance]:
@@ -602,48 +526,43 @@ def _new_gem(
         drawn, chance = chance.below(len(points))
         point = points[drawn]
         is_near = any(
-            abs(body.x - point[0]) < 3 * HALF and abs(body.y - point[1]) < 3 * HALF
-            for body in bodies
-            if body.here
+            abs(one.x - point[0]) < 3 * HALF and abs(one.y - point[1]) < 3 * HALF
+            for one in players
+            if one
         )
         if not is_near and point not in gems:
             break
     return point, chance
 
 
-def _finish(s: ArenaState) -> tuple[ArenaState, tuple[Event, ...]]:
-    best = max(body.points for body in s.bodies if body.here)
-    winners = tuple(
-        seat for seat, body in enumerate(s.bodies) if body.here and body.points == best
-    )
-    scores = tuple(body.points for body in s.bodies)
-    s = replace(s, phase="over", winners=winners)
-    return s, (Event("ended", {"winners": winners, "scores": scores}),)
+def _scores(s: ArenaState) -> tuple[int, ...]:
+    return tuple(one.points if one else 0 for one in s.players)
+
+
+def _finish(s: ArenaState) -> Step[ArenaState]:
+    scores = _scores(s)
+    s = s.with_(phase="over", winners=ranked(scores, _here(s))[0])
+    return Step(s, (Event("ended", {"winners": s.winners, "scores": scores}),))
 
 
 def _ask_rematch(
     s: ArenaState, inputs: tuple[tuple[int, Action], ...], n: int
 ) -> ArenaState | Step[ArenaState]:
-    asked = tuple(
-        sorted({seat for seat, action in inputs if isinstance(action, Rematch)})
-    )
-    new = tuple(seat for seat in asked if seat not in s.rematch)
-    here = _here(s)
+    asked = {seat for seat, action in inputs if isinstance(action, Rematch)}
+    new, here = sorted(asked - set(s.rematch)), _here(s)
     if not new or len(here) < 2:
         return s
-    rematch = tuple(sorted((*s.rematch, *new)))
-    if not is_agreed(rematch, here):
-        events = tuple(Event("asked", {"seat": seat}) for seat in new)
-        return Step(replace(s, rematch=rematch), events)
-    return _again(s, n)
+    s = s.with_(rematch=tuple(sorted((*s.rematch, *new))))
+    if is_agreed(s.rematch, here):
+        return _again(s, n)
+    return Step(s, tuple(Event("asked", {"seat": seat}) for seat in new))
 
 
 def _here(s: ArenaState) -> tuple[int, ...]:
-    return tuple(seat for seat, body in enumerate(s.bodies) if body.here)
+    return tuple(seat for seat, one in enumerate(s.players) if one)
 
 
 def _again(s: ArenaState, n: int) -> Step[ArenaState]:
     """Begin another round."""
-    s = replace(s, tick=n, round=s.round + 1, phase="playing", winners=(), rematch=())
-    s = _place_all(s)
-    return Step(s, (Event("began", {"round": s.round}),))
+    s = s.with_(tick=n, round=s.round + 1, phase="playing", winners=(), rematch=())
+    return Step(_place_all(s), (Event("began", {"round": s.round}),))

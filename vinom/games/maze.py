@@ -1,36 +1,37 @@
 """
 Maze: collect more points than the others, then dance.
 
-Two to four players start in the corners of a perfect maze. Every cell holds 1 point;
-about one in ten holds 5, and those are nearer the centre. A player who enters a cell
-takes its points. The game is over when all points are taken or time is up. The highest
-score wins, equal scores share the win, and the winners may dance.
+Walk through the maze and take the points in its cells. Most cells hold 1 point,
+some hold 5. The game ends when all points are taken or time is up; the highest
+score wins, and the winner may dance.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
-from msgspec.structs import replace
 
-from vinom.game import Chance, Event, Game, Outcome, Rejected, Step, Table
+from vinom.game import (
+    Chance,
+    Event,
+    Game,
+    Outcome,
+    Rejected,
+    State,
+    Step,
+    Table,
+    put,
+    ranked,
+)
 
 Direction = Literal["up", "right", "down", "left"]
 
 #: Directions in the order of their bits in a cell's passages.
 DIRECTIONS: tuple[Direction, ...] = ("up", "right", "down", "left")
-#: How each direction changes ``(row, col)``.
-STEPS: dict[Direction, tuple[int, int]] = {
-    "up": (-1, 0),
-    "right": (0, 1),
-    "down": (1, 0),
-    "left": (0, -1),
-}
-BITS: dict[Direction, int] = {side: 1 << bit for bit, side in enumerate(DIRECTIONS)}
 
 
 def carve(rows: int, cols: int, chance: Chance) -> tuple[tuple[str, ...], Chance]:
@@ -137,7 +138,7 @@ def passages(walls: tuple[str, ...]) -> tuple[tuple[tuple[Direction, int], ...],
         tuple(
             (direction, row * cols + col + move[direction])
             for direction in DIRECTIONS
-            if int(digit, 16) & BITS[direction]
+            if int(digit, 16) >> DIRECTIONS.index(direction) & 1
         )
         for row, digits in enumerate(walls)
         for col, digit in enumerate(digits)
@@ -212,27 +213,14 @@ class Dance(Struct, frozen=True, forbid_unknown_fields=True, tag="dance"):
     """Dance; only winners may."""
 
 
-class MazeSetup(Struct, frozen=True):
+class MazeState(State, frozen=True):
     """
-    What never changes.
+    A moment in a maze.
 
     :ivar walls: one text per row, one hexadecimal digit per cell: the sum of
         its *open* sides, up 1, right 2, down 4, left 8.
     :ivar starts: ``[row, col]`` of each seat.
     :ivar ends_at: match time at which the game is over, seconds.
-    """
-
-    rows: int
-    cols: int
-    walls: tuple[str, ...]
-    starts: tuple[Cell, ...]
-    ends_at: float
-
-
-class MazeView(Struct, frozen=True):
-    """
-    What players and spectators see.
-
     :ivar at: ``[row, col]`` of each seat.
     :ivar points: one digit per cell, row by row: the points it still holds.
     :ivar left: the sum of these.
@@ -240,19 +228,11 @@ class MazeView(Struct, frozen=True):
     :ivar dancing: the winners who dance.
     """
 
-    at: tuple[Cell, ...]
-    scores: tuple[int, ...]
-    points: str
-    left: int
-    over: bool
-    winners: tuple[int, ...]
-    dancing: tuple[int, ...]
-
-
-class MazeState(Struct, frozen=True):
-    """A moment in a maze; the setup and the view describe the fields."""
-
-    setup: MazeSetup
+    rows: int
+    cols: int
+    walls: tuple[str, ...]
+    starts: tuple[Cell, ...]
+    ends_at: float
     at: tuple[Cell, ...]
     scores: tuple[int, ...]
     points: str
@@ -268,17 +248,13 @@ class Maze(Game[MazeState, Move | Dance]):
     name = "maze"
     title = "Maze"
     about = "Collect the most points before the maze is empty. Then dance."
-    rules = """
-    Walk through the maze and take the points in its cells. Most cells hold 1 point,
-    some hold 5. The game ends when all points are taken or time is up; the highest
-    score wins, and the winner may dance.
-    """
     icon = "/boards/maze.svg"
     board = "/boards/maze.js"
     actions = Move | Dance
     options = MazeOptions
     seats = (2, 4)
-    linger = 10.0
+    schema = 2
+    fixed = ("rows", "cols", "walls", "starts", "ends_at")
     time_limit = 31 * 60.0
 
     def start(self, table: Table) -> MazeState:
@@ -287,17 +263,19 @@ class Maze(Game[MazeState, Move | Dance]):
         walls, chance = carve(rows, cols, table.chance)
         starts, chance = deal_corners(rows, cols, len(table.seats), chance)
         points, _ = strew(rows, cols, starts, chance)
-        left = sum(map(int, points))
-        ends_at = table.options.minutes * 60.0
-        state = MazeState(
-            setup=MazeSetup(rows, cols, walls, starts, ends_at),
+        s = MazeState(
+            rows,
+            cols,
+            walls,
+            starts,
+            ends_at=table.options.minutes * 60.0,
             at=starts,
             scores=(0,) * len(starts),
             points=points,
-            left=left,
+            left=sum(map(int, points)),
         )
         # With four players in four cells there is nothing to collect.
-        return state if left else _finish(state)
+        return s if s.left else _finish(s)
 
     def act(
         self, s: MazeState, seat: int, action: Move | Dance, now: float
@@ -309,30 +287,15 @@ class Maze(Game[MazeState, Move | Dance]):
 
     def deadline(self, s: MazeState) -> float | None:
         """End the game at its time."""
-        return None if s.over else s.setup.ends_at
+        return None if s.over else s.ends_at
 
     def advance(self, s: MazeState, now: float) -> MazeState:
         """Time is up."""
         return _finish(s)
 
-    def setup(self, s: MazeState) -> MazeSetup:
-        """Show the walls and the time."""
-        return s.setup
-
-    def view(self, s: MazeState, audience: Hashable) -> MazeView:
-        """Show everything that changes; nothing in a maze is hidden."""
-        return MazeView(s.at, s.scores, s.points, s.left, s.over, s.winners, s.dancing)
-
     def outcome(self, s: MazeState) -> Outcome | None:
         """Rank by score; equal scores share a rank."""
-        if not s.over:
-            return None
-        ranks = sorted(set(s.scores), reverse=True)
-        places = tuple(
-            tuple(seat for seat, score in enumerate(s.scores) if score == rank)
-            for rank in ranks
-        )
-        return Outcome(round=1, places=places, scores=s.scores)
+        return Outcome(1, ranked(s.scores), s.scores) if s.over else None
 
     def bot(
         self, view: Any, seat: int, chance: Chance, setup: Any
@@ -355,24 +318,18 @@ class Maze(Game[MazeState, Move | Dance]):
         if s.at[seat] != move.from_:
             raise Rejected("not_there", f"you are at {list(s.at[seat])}")
         row, col = move.from_
-        if not int(s.setup.walls[row][col], 16) & BITS[move.direction]:
+        ways = dict(passages(s.walls)[row * s.cols + col])
+        if move.direction not in ways:
             raise Rejected("wall", "there is a wall")
-        down, right = STEPS[move.direction]
-        row, col = row + down, col + right
-        at = (*s.at[:seat], (row, col), *s.at[seat + 1 :])
-        cell = row * s.setup.cols + col
+        cell = ways[move.direction]
         taken = int(s.points[cell])
-        if not taken:
-            return replace(s, at=at)
-        score = s.scores[seat] + taken
-        moved = replace(
-            s,
-            at=at,
-            scores=(*s.scores[:seat], score, *s.scores[seat + 1 :]),
+        s = s.with_(
+            at=put(s.at, seat, divmod(cell, s.cols)),
+            scores=put(s.scores, seat, s.scores[seat] + taken),
             points=f"{s.points[:cell]}0{s.points[cell + 1 :]}",
             left=s.left - taken,
         )
-        return moved if moved.left else _finish(moved)
+        return s if s.left else _finish(s)
 
     def _dance(self, s: MazeState, seat: int) -> MazeState | Step[MazeState]:
         if not s.over:
@@ -382,10 +339,8 @@ class Maze(Game[MazeState, Move | Dance]):
         if seat in s.dancing:
             return s
         dancing = tuple(sorted((*s.dancing, seat)))
-        return Step(replace(s, dancing=dancing), (Event("danced", {"seat": seat}),))
+        return Step(s.with_(dancing=dancing), (Event("danced", {"seat": seat}),))
 
 
 def _finish(s: MazeState) -> MazeState:
-    best = max(s.scores)
-    winners = tuple(seat for seat, score in enumerate(s.scores) if score == best)
-    return replace(s, over=True, winners=winners)
+    return s.with_(over=True, winners=ranked(s.scores)[0])

@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Struct, inspect, msgpack
 
 from vinom.errors import Misconfigured
-from vinom.game import Game, view_of
+from vinom.game import Game, setup_of, view_of
 from vinom.play.game_loader import name_of
 from vinom.play.states import differences, state_type
 from vinom.turns import TurnGame
@@ -81,13 +81,13 @@ def _view(game: Game[Any, Any]) -> Any:
 
 
 def _setup(game: Game[Any, Any]) -> Any:
-    cls = type(game)
-    if cls.setup is Game.setup:
-        return None
-    if cls.setup is TurnGame.setup:
-        fields = getattr(getattr(cls, "state", None), "__struct_fields__", ())
-        return cls.options if "options" in fields else None
-    return _returned(cls.setup)
+    cls: Any = type(game)
+    if cls.setup is not Game.setup:
+        return _returned(cls.setup)
+    try:
+        return setup_of(cls, state_type(game)) if cls.fixed else None
+    except (Misconfigured, TypeError):
+        return Any
 
 
 def _returned(method: Any) -> Any:

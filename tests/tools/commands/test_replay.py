@@ -167,7 +167,7 @@ class ReplayTests(SynchronousTestCase):
             (("/no/such/file",), "No such file"),
             ((str(teller), "--speed", "0"), "--speed"),
             (
-                (str(teller), "--game", "vinom.games.maze:Maze"),
+                (str(teller), "--game", "vinom.games.roomecho:RoomEcho"),
                 "the game cannot read an action",
             ),
         ):

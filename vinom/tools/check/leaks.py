@@ -63,6 +63,11 @@ class Search:
         self._calls += 1
         return self._calls <= FIRST_CALLS or self._calls % EVERY_CALL == 0
 
+    @property
+    def _shared(self) -> tuple[str, ...]:
+        """Name the fields that players may be told although no view shows them."""
+        return (*self.game.shared, *self.game.fixed)
+
     def state(self, state: Any, seats: int) -> Iterator[str]:
         """List the facts of a state that a view, setup or outcome shows wrongly."""
         wrong = list(mistakes(self.game, state, seats))
@@ -123,7 +128,7 @@ class Search:
                     f"later draw follows from it"
                 )
             return
-        if secret is not None or variant.field in self.game.shared:
+        if secret is not None or variant.field in self._shared:
             return
         if not public and len(shown_to) > 1:
             several = " and ".join(repr(key) for key in shown_to)
@@ -200,7 +205,7 @@ class Search:
                 continue
             who = {to for to in differing if to is not None}
             self._note(variant, phase, "events", who, seats)
-            if secret or variant.is_chance or variant.field in self.game.shared:
+            if secret or variant.is_chance or variant.field in self._shared:
                 continue
             if knows.keys != known.keys or sees.keys != seen.keys:
                 continue

@@ -89,9 +89,9 @@ export function mount(context) {
 
   function draw() {
     const { phase, dice, aside: kept, points, turn, scores: have } = room.view;
-    const mine = turn === room.seat && phase !== "over";
-    const picking = mine && phase === "choosing";
-    const roll = `${phase}${turn}${dice}`;
+    const mine = turn !== null && turn === room.seat;
+    const picking = mine && dice.length > 0;
+    const roll = `${turn}${dice}`;
     if (roll !== shownRoll) chosen.clear();
     const isNew = roll !== shownRoll && dice.length > 0;
     shownRoll = roll;
@@ -137,7 +137,7 @@ export function mount(context) {
       [0, 1].map((seat) =>
         h(
           "div.score",
-          { class: `score${turn === seat && phase !== "over" ? " active" : ""}` },
+          { class: `score${turn === seat ? " active" : ""}` },
           h("span.score-name", null, context.nameOf(seat)),
           h("span.score-points", null, have[seat].toLocaleString("en")),
           h("progress", { max: target, value: Math.min(have[seat], target), "aria-label": `${context.nameOf(seat)}: ${have[seat]} of ${target}` }),
@@ -147,7 +147,7 @@ export function mount(context) {
     swap(
       buttons,
       mine &&
-        phase === "rolling" && [
+        !picking && [
           button("Roll", () => context.act({ type: "roll" }), { class: "primary", data: { key: "roll" } }),
           points > 0 &&
             button(`Bank ${points}`, () => context.act({ type: "end_turn" }), { data: { key: "bank" } }),
@@ -173,13 +173,13 @@ export function mount(context) {
     /** @param {number} seat */
     player: (seat) => room.view.scores[seat].toLocaleString("en"),
     update() {
-      const { phase, turn, due, winner } = room.view;
-      const mine = turn === room.seat;
+      const { phase, turn, dice, due, winner } = room.view;
+      const mine = turn !== null && turn === room.seat;
       let words = mine ? "Your turn" : `${context.nameOf(turn)}’s turn`;
-      if (mine && phase === "choosing") words = "Choose what to keep";
+      if (mine && dice.length) words = "Choose what to keep";
       if (phase === "over") words = winner === room.seat ? "You won!" : `${context.nameOf(winner)} won`;
-      showTurn(status, words, mine && phase !== "over");
-      clock.show(room, phase === "over" ? null : due, room.setup?.turn_seconds ?? 30);
+      showTurn(status, words, mine);
+      clock.show(room, due, room.setup?.turn_seconds ?? 30);
       draw();
     },
     /** @param {any} event */

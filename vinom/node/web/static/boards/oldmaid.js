@@ -44,8 +44,8 @@ export function mount(context) {
 
   /** @param {number} seat */
   function opponent(seat) {
-    const { counts, turn, source, phase, safe, loser, gone } = room.view;
-    const mine = phase === "playing" && turn === room.seat && source === seat;
+    const { counts, turn, source, safe, loser, gone } = room.view;
+    const mine = turn !== null && turn === room.seat && source === seat;
     const count = counts[seat];
     const cards = [...Array(count).keys()].map((position) =>
       mine
@@ -65,10 +65,9 @@ export function mount(context) {
     if (gone.includes(seat)) words = "has left";
     else if (seat === loser) words = "has the queen";
     else if (safe.flat().includes(seat)) words = "safe";
-    const isTurn = phase === "playing" && turn === seat;
     return h(
       "div.opponent",
-      { class: `opponent${mine ? " source" : ""}${isTurn ? " active" : ""}` },
+      { class: `opponent${mine ? " source" : ""}${turn === seat ? " active" : ""}` },
       h("p.row", null, dot(seat), h("strong", null, context.nameOf(seat)), h("span.small.muted", null, words)),
       count > 0 && h("div.fan", mine ? { role: "group", "aria-label": `Cards of ${context.nameOf(seat)}` } : { onclick: () => refuse(seat) }, cards),
     );
@@ -76,8 +75,8 @@ export function mount(context) {
 
   /** @param {number} seat whose cards were pressed */
   function refuse(seat) {
-    const { phase, turn, source } = room.view;
-    if (phase === "over" || room.seat === null) return;
+    const { turn, source } = room.view;
+    if (turn === null || room.seat === null) return;
     if (turn === room.seat) context.hint(`Draw from ${context.nameOf(source)}, not from ${context.nameOf(seat)}.`);
     else context.hint(`It’s ${context.nameOf(turn)}’s turn.`);
   }
@@ -89,14 +88,14 @@ export function mount(context) {
     hasWon: () => room.view.loser !== room.seat,
     stop: clock.stop,
     /** @param {number} seat */
-    player: (seat) => plural(room.view.pairs[seat] ?? 0, "pair"),
+    player: (seat) => plural((room.view.laid[seat]?.length ?? 0) / 2, "pair"),
     update() {
-      const { phase, turn, source, due, counts, hand: cards, loser, safe, rematch } = room.view;
-      const mine = phase === "playing" && turn === room.seat;
+      const { phase, turn, source, due, counts, hands, loser, safe, rematch } = room.view;
+      const mine = turn !== null && turn === room.seat;
       let words = mine ? `Draw a card from ${context.nameOf(source)}` : `${context.nameOf(turn)} draws from ${source === room.seat ? "you" : context.nameOf(source)}`;
       if (phase === "over") words = loser === room.seat ? "You have the queen: you lost" : `${context.nameOf(loser)} lost`;
       showTurn(status, words, mine);
-      clock.show(room, phase === "over" ? null : due, room.options.turn_seconds ?? 20);
+      clock.show(room, due, room.options.turn_seconds ?? 20);
       const seats = counts.map((/** @type {number} */ _, /** @type {number} */ seat) => seat);
       const hadFocus = others.contains(document.activeElement);
       swap(others, seats.filter((/** @type {number} */ seat) => seat !== room.seat).map(opponent));
@@ -105,6 +104,7 @@ export function mount(context) {
       }
       hand.hidden = handTitle.hidden = room.seat === null;
       const isSafe = safe.flat().includes(room.seat);
+      const cards = hands[room.seat ?? -1] ?? [];
       handTitle.textContent = isSafe ? "You are safe." : `Your hand: ${plural(cards.length, "card")}`;
       const sorted = [...cards].sort();
       swap(hand, sorted.map((card) => face(card, card === drawn)));
@@ -125,7 +125,7 @@ export function mount(context) {
         if (pairs.length) context.note(`${who} laid ${pairs.join(" and ")}.`);
       } else if (kind === "safe") context.note(`${who} ${who === "You" ? "are" : "is"} safe.`);
       else if (kind === "timed_out") context.note(`${who} took too long.`);
-      else if (kind === "ended") context.note(`${context.nameOf(data.loser)} lost.`);
+      else if (kind === "ended") context.note(`${context.nameOf(room.view.loser)} lost.`);
     },
   };
 }

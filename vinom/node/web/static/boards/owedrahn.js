@@ -52,7 +52,7 @@ export function mount(context) {
 
   function draw() {
     const view = room.view;
-    const { phase, turn, choosing, order, status: states, lives, balances, total } = view;
+    const { phase, turn, choosing, here, order, out, lives, balances, total } = view;
     const limit = room.setup?.limit ?? 15;
     const mine = turn !== null && turn === room.seat;
     swap(
@@ -64,19 +64,20 @@ export function mount(context) {
     die.classList.toggle("blank", !lastDie);
     swap(
       seats,
-      order.map((/** @type {number} */ seat) => {
-        const state = states[seat];
-        const isPlaying = phase !== "waiting" && state !== "watching";
-        const canChoose = mine && choosing && state === "alive";
+      here.map((/** @type {number} */ seat) => {
+        const isPlaying = order.includes(seat);
+        const isAlive = isPlaying && !out.includes(seat);
+        const isReady = view.rematch.includes(seat);
+        const canChoose = mine && choosing && isAlive;
         const name = h("span.grow.name", null, context.nameOf(seat), seat === view.host && h("span.signs", null, "host"));
         let side = null;
-        if (isPlaying && state === "alive") side = hearts(lives[seat], room.setup?.lives ?? 6);
+        if (isAlive) side = hearts(lives[seat], room.setup?.lives ?? 6);
         else if (isPlaying) side = h("span.muted.small", null, "out");
         else if (phase !== "waiting") side = h("span.muted.small", null, "watching");
-        else side = h("span.small", { class: view.ready[seat] ? "good" : "muted" }, view.ready[seat] ? "ready" : "not ready");
+        else side = h("span.small", { class: isReady ? "good" : "muted" }, isReady ? "ready" : "not ready");
         return h(
           "li",
-          { class: `${turn === seat ? "turn" : ""} ${isPlaying && state !== "alive" ? "gone" : ""}` },
+          { class: `${turn === seat ? "turn" : ""} ${isPlaying && !isAlive ? "gone" : ""}` },
           dot(seat),
           name,
           canChoose
@@ -90,12 +91,12 @@ export function mount(context) {
         );
       }),
     );
+    const isReady = view.rematch.includes(room.seat);
     swap(
       buttons,
       phase === "waiting" && room.seat !== null &&
-        button(view.ready[room.seat] ? "Not ready" : "Ready",
-          () => context.act({ type: "ready", ready: !view.ready[room.seat ?? 0] }),
-          { class: view.ready[room.seat] ? "" : "primary", data: { key: "ready" } }),
+        button(isReady ? "Not ready" : "Ready", () => context.act({ type: "ready", ready: !isReady }),
+          { class: isReady ? "" : "primary", data: { key: "ready" } }),
       mine && !choosing && [
         button("Roll", () => context.act({ type: "roll" }), { class: "primary", data: { key: "roll" } }),
         button("Give a life", () => context.act({ type: "lose_life" }), {
@@ -109,10 +110,10 @@ export function mount(context) {
   }
 
   function drawBets() {
-    const { phase, host, stake, bets: all, order } = room.view;
+    const { phase, host, stake, bets: all, here } = room.view;
     const waiting = phase === "waiting";
     const mine = room.seat;
-    const others = order.filter((/** @type {number} */ seat) => seat !== mine);
+    const others = here.filter((/** @type {number} */ seat) => seat !== mine);
     // Keep what the user is typing.
     if (betsBody.contains(document.activeElement) && ["INPUT", "SELECT"].includes(document.activeElement?.tagName ?? "")) return;
     const stakeField = h("input", { type: "number", id: "stake", min: 0, max: 1000, required: true, value: stake });
@@ -179,14 +180,14 @@ export function mount(context) {
     /** @param {number} seat */
     player: (seat) => money(room.view.balances[seat] ?? 0),
     update() {
-      const { phase, turn, choosing, due, winner, ready, order } = room.view;
+      const { phase, turn, choosing, due, winner, rematch, here } = room.view;
       const mine = turn !== null && turn === room.seat;
       let words;
       if (phase === "over") words = winner === room.seat ? "You won!" : `${context.nameOf(winner)} won`;
       else if (phase === "waiting") {
-        const missing = order.filter((/** @type {number} */ seat) => !ready[seat]).length;
-        const isReady = room.seat !== null && ready[room.seat];
-        words = !isReady && room.seat !== null ? "Are you ready?" : `Waiting for ${plural(missing, "player")} to get ready`;
+        const missing = here.length - rematch.length;
+        const isReady = room.seat === null || rematch.includes(room.seat);
+        words = !isReady ? "Are you ready?" : `Waiting for ${plural(missing, "player")} to get ready`;
       } else if (choosing) words = mine ? "Choose who is next" : `${context.nameOf(turn)} chooses who is next`;
       else words = mine ? "Your turn" : `${context.nameOf(turn)}’s turn`;
       showTurn(status, words, mine);
@@ -215,7 +216,7 @@ export function mount(context) {
       else if (kind === "timed_out") context.note(`${who} took too long.`);
       else if (kind === "began") {
         lastDie = 0;
-        context.note(`Round ${data.round} begins, for ${data.stake}.`);
+        context.note(`Round ${data.round} begins, for ${room.view.stake}.`);
       } else if (kind === "ended") context.note(`${context.nameOf(data.winner)} won the round.`);
       else if (kind === "paid") {
         const from = listed(data.from.map(context.nameOf));
