@@ -56,6 +56,16 @@ class DrahnOptions(Struct, frozen=True, forbid_unknown_fields=True):
     ready_seconds: Annotated[float, Meta(ge=3, le=600)] = 60.0
 
 
+class DrahnSetup(DrahnOptions, frozen=True):
+    """
+    The options, and a rule.
+
+    :ivar limit: a player who takes the total above this is out.
+    """
+
+    limit: int = LIMIT
+
+
 class Ready(Struct, frozen=True, forbid_unknown_fields=True, tag="ready"):
     """Be ready for the next round, or stop being ready."""
 
@@ -194,9 +204,9 @@ class OweDrahn(TurnGame[DrahnState, Playing]):
             balances=none,
         )
 
-    def setup(self, s: DrahnState) -> dict[str, Any]:
+    def setup(self, s: DrahnState) -> DrahnSetup:
         """Show the options, and the limit."""
-        return {**asdict(s.options), "limit": LIMIT}
+        return DrahnSetup(**asdict(s.options))
 
     def lineup(self, s: DrahnState) -> tuple[int, ...]:
         """Return the seats that are ready, in join order."""
