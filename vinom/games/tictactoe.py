@@ -45,7 +45,7 @@ class TicTacToeOptions(Struct, frozen=True, forbid_unknown_fields=True):
     :ivar turn_seconds: time for one move.
     """
 
-    turn_seconds: Annotated[float, Meta(ge=1.0, le=3600.0)] = 30.0
+    turn_seconds: Annotated[float, Meta(ge=1, le=3600)] = 30.0
 
 
 class Board(TurnState, frozen=True):

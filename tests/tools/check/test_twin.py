@@ -69,7 +69,7 @@ class TwinTests(SynchronousTestCase):
         """
         code, said = self.check("arena", FOLDER / "arena_twin.mjs")
         self.assertEqual((code, said[:10]), (0, "arena: ok "), said)
-        self.assertIn("6 games, 2400 ticks; compared: bodies", said)
+        self.assertIn("6 games, 2400 ticks; compared: players", said)
 
     def test_lab(self) -> None:
         """

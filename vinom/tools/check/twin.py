@@ -3,7 +3,8 @@
 
 Recordings are played through the game; each tick is also made by the twin, from the
 state before. What its ``step`` returns must be equal to the state after, field by
-field; what it leaves out is not compared.
+field; what it leaves out is not compared. Of a tuple that is its length, unless it names
+some places only: ``{0: x, 1: y}``.
 """
 
 from __future__ import annotations
@@ -178,6 +179,9 @@ class Twin:
 
 def _differences(made: Any, right: Any, path: str) -> Iterator[str]:
     """Describe where *made* differs from *right*, as far as it says anything."""
+    if isinstance(made, dict) and isinstance(right, list):
+        # Some places of an array, by their numbers.
+        right = {str(at): one for at, one in enumerate(right)}
     if isinstance(made, dict) and isinstance(right, dict):
         for name, value in made.items():
             inner = f"{path}.{name}" if path else name
