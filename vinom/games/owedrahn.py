@@ -316,10 +316,12 @@ class OweDrahn(TurnGame[DrahnState, Playing]):
         """Return the balances."""
         return s.balances
 
-    def bot(self, view: Any, seat: int, chance: Chance, setup: Any) -> Any:
+    def bot(
+        self, view: Any, seat: int, chance: Chance, setup: Any, level: str = ""
+    ) -> Any:
         """Be ready, and decline bets."""
         if view["phase"] != WAITING:
-            return super().bot(view, seat, chance, setup)
+            return super().bot(view, seat, chance, setup, level)
         for one in view["bets"]:
             if one["to"] == seat and not one["agreed"]:
                 return DeclineBet(one["id"])

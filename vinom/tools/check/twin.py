@@ -3,8 +3,8 @@
 
 Recordings are played through the game; each tick is also made by the twin, from the
 state before. What its ``step`` returns must be equal to the state after, field by
-field; what it leaves out is not compared. Of a tuple that is its length, unless it names
-some places only: ``{0: x, 1: y}``.
+field; what it leaves out is not compared. Of a tuple it may return some places only, by
+their numbers: ``{0: x, 1: y}``.
 """
 
 from __future__ import annotations
