@@ -121,6 +121,12 @@ class SdkTests(JavaScriptTestCase):
         """
         await self.play("play")
 
+    async def test_ticks(self) -> None:
+        """
+        A game with ticks names the tick of each state, and the action that it answers.
+        """
+        await self.play("ticks")
+
     async def test_refusals(self) -> None:
         """
         Invalid requests fail with the server's code, and the game's reason.

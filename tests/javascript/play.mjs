@@ -110,6 +110,21 @@ function makeWay() {
 }
 
 const scenarios = {
+  /** The arena: each state has its tick, and says which action it answers. */
+  async ticks() {
+    const client = await connect({ url: url(), name: "Ann", WebSocket });
+    const room = await client.join("arena", { public: false });
+    await room.addBot();
+    await until(room, () => room.tick > 5);
+    assert.equal(room.tick, room.view.tick);
+    const applied = room.act({ type: "move", x: 100, y: 0 }, room.tick - 1.5);
+    const number = room.acted;
+    assert.ok(room.acked < number);
+    await applied;
+    assert.equal(room.acked, number);
+    await client.close();
+  },
+
   async play() {
     const client = await connect({ url: url(), name: "ann", WebSocket });
     assert.equal(client.name, "ann");

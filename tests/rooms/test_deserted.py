@@ -103,6 +103,20 @@ class PeekTests(SynchronousTestCase):
         self.assertEqual(said["error"]["code"], "no_such_room")
 
 
+    def test_ticks(self) -> None:
+        """
+        What a picture of a game with ticks shows has its tick.
+        """
+        world = RoomsWorld()
+        world.joined("ann", "r1", "glimpse")
+        world.joined("bob", "r1", "glimpse")
+        cid, _ = world.hello("cid")
+        world.clock.advance(1.0)
+        peek = only(cid.ask("peek_room", room_id="r1"))["data"]
+        self.assertGreater(peek["tick"], 0)
+        self.assertEqual(peek["tick"], peek["view"]["tick"])
+
+
 class FaultTests(SynchronousTestCase):
     def crash(self, *, is_edited: bool) -> Any:
         """Let a game fail; returns what its player is sent of that."""

@@ -172,10 +172,11 @@ class RoomDirectory:
         room = self.get(room_id)
         room.seating.refuse_kicked(player_id)
         played, broadcast = room.round.played, room.broadcast
-        view, time = b"", 0.0
+        view, time, tick = b"", 0.0, 0
         if room.is_own and played is not None and not broadcast.is_muted:
             view = played.room.view_json(played.room.audience_of(None))
             time = played.room.match_time(room.context.seconds())
+            tick = played.room.ticks
             if played.room.phase == "closed":
                 # The game failed to make its view.
                 room.round.flush_soon()
@@ -189,6 +190,7 @@ class RoomDirectory:
             Raw(view or b"null"),
             broadcast.version,
             round(time, 3),
+            tick,
         )
 
     def _listed_matches(self, asked: ListRooms) -> RoomList:

@@ -185,7 +185,8 @@ class Action(Request, frozen=True, tag="action", tag_field="type"):
     """
     Play. ``data`` is the game's own action.
 
-    ``room_id`` is not in ``data`` here but beside it, like ``id`` and ``seen``: the
+    ``room_id`` is not in ``data`` here but beside it, like ``id``, ``tick`` (the last
+    fixed step of the state that you were shown) and ``seen``: the
     version of the latest state that you have, to which the server may send patches. The
     ``id`` must be a whole number that rises with each action; an action whose number is
     not above that of the last one applied is acknowledged again, but not applied again.
@@ -447,6 +448,7 @@ class RoomPeek(Push, frozen=True, tag="room_peek", tag_field="type"):
         game is played in a process of its own and nobody watches it.
     :ivar version: of that view.
     :ivar time: match time, seconds.
+    :ivar tick: the last fixed step before that view; 0 if the game has none.
     """
 
     room_id: str
@@ -458,6 +460,7 @@ class RoomPeek(Push, frozen=True, tag="room_peek", tag_field="type"):
     view: Raw
     version: int
     time: float
+    tick: int
 
 
 class RoomListUpdate(Push, frozen=True, tag="room_list_update", tag_field="type"):

@@ -85,6 +85,7 @@ const MOST_ACTIONS = 64;
  * @property {Json} view null if nothing is played, or nobody watches a game in its own process
  * @property {number} version
  * @property {number} time match time, seconds
+ * @property {number} tick the last fixed step before the view; 0 if the game has none
  *
  * @typedef {object} Queued The state of the client in the queue.
  * @property {string} game
