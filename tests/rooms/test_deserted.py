@@ -102,7 +102,6 @@ class PeekTests(SynchronousTestCase):
         said = only(cid.ask("peek_room", room_id="r2"))
         self.assertEqual(said["error"]["code"], "no_such_room")
 
-
     def test_ticks(self) -> None:
         """
         What a picture of a game with ticks shows has its tick.
