@@ -6,6 +6,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from benchmarks.arena_picture import draw
 from benchmarks.arena_plot import WIDTH, play
+from benchmarks.lab_plot import draw as draw_lab
+from tests.support.labs import frames_of
 from tests.support.needs import needs
 
 
@@ -30,3 +32,14 @@ class ArenaFarAwayTests(SynchronousTestCase):
         self.assertGreater(right, 0.98 * len(seen.errors()))
         self.assertLess(seen.lag, 0.35)
         self.assertIn("largest correction", draw(seen))
+
+
+class LabFarAwayTests(SynchronousTestCase):
+    def test_picture(self) -> None:
+        """
+        The picture of the own paddle far away shows what is drawn and what is right.
+        """
+        needs("node")
+        picture = draw_lab(frames_of("prediction", "Prediction", 1))
+        self.assertIn("half a paddle", picture)
+        self.assertEqual(picture.count("<polyline"), 9)

@@ -9,14 +9,13 @@ from typing import Any
 from twisted.internet.task import LoopingCall
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.support.labs import LABS
 from tests.support.whole import WholeWorld
 from vinom.client.match import Match
 from vinom.client.motion import Interpolator, Predictor, TickClock
 from vinom.net.dtls.bad_network import Conditioner, Conditions
-from vinom.node.web.pages import STATIC
 from vinom.play.game_loader import load_game
 
-LABS = STATIC.parents[3] / "docs/labs"
 SETTLED = 4.0
 
 

@@ -15,14 +15,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.glimpse import Glances, Glimpse
 from tests.support.javascript import FOLDER
+from tests.support.labs import LABS
 from tests.support.needs import needs
 from vinom.errors import Misconfigured
 from vinom.game import Table
-from vinom.node.web.pages import STATIC
 from vinom.tools.check import command, twin
 from vinom.tools.commands.cli import declare
-
-LABS = STATIC.parents[3] / "docs/labs"
 
 
 class Waves(Glimpse):
