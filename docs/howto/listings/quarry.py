@@ -1,23 +1,22 @@
 """Quarry: break stones; the level of an account decides how many at once."""
 
 from msgspec import Struct
-from msgspec.structs import replace
 
-from vinom.game import Game, Outcome
+from vinom.game import Game, Outcome, State
 
 
 class Hit(Struct, frozen=True, forbid_unknown_fields=True):
     """Break stones."""
 
 
-class Worker(Struct, frozen=True):
+class Worker(State, frozen=True):
     name: str
     player_id: str
     level: int
     stones: int = 0
 
 
-class QuarryState(Struct, frozen=True):
+class QuarryState(State, frozen=True):
     workers: tuple[Worker | None, ...]
     former: tuple[Worker, ...] = ()
 
@@ -41,17 +40,17 @@ class Quarry(Game[QuarryState, Hit]):
 
     def act(self, s, seat, action, now):
         worker = s.workers[seat]
-        return _put(s, seat, replace(worker, stones=worker.stones + worker.level))
+        return _put(s, seat, worker.with_(stones=worker.stones + worker.level))
 
     def left(self, s, seat, now):
-        return replace(_put(s, seat, None), former=(*s.former, s.workers[seat]))
+        return _put(s, seat, None).with_(former=(*s.former, s.workers[seat]))
 
     def joined(self, s, seat, now, newcomer):
         worker = worker_of(newcomer)
         # Empty is the id of bots: it says nothing about who they are.
         same = [w for w in s.former if w.player_id and w.player_id == worker.player_id]
         if same:
-            worker = replace(worker, stones=same[-1].stones)
+            worker = worker.with_(stones=same[-1].stones)
         return _put(s, seat, worker)
 
     def outcome(self, s):
@@ -70,6 +69,5 @@ class Quarry(Game[QuarryState, Hit]):
 
 
 def _put(s, seat, worker):
-    workers = list(s.workers)
-    workers[seat:] = [worker, *workers[seat + 1 :]]
-    return replace(s, workers=tuple(workers))
+    # A newcomer's seat may be the next number.
+    return s.with_(workers=(*s.workers[:seat], worker, *s.workers[seat + 1 :]))

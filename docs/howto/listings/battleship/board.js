@@ -1,5 +1,5 @@
 // Battleship's board: a fleet to lay out, then two seas, of which one is fired at.
-import { button, countdown, h, rematchButton, showTurn, swap } from "/boards/parts.js";
+import { button, countdown, h, plural, rematchButton, showTurn, swap } from "/boards/parts.js";
 
 export const style = "board.css";
 
@@ -71,7 +71,7 @@ export function mount(context) {
     seas.forEach(({ cells, grid, title }, owner) => {
       const ships = isPlacing && owner === seat ? draft.map(cellsOf) : shipsOf(view, owner);
       const afloat = FLEET.length - view.sunk[owner].length;
-      title.textContent = `${owner === seat ? "Your sea" : nameOf(owner)}: ${afloat} ships`;
+      title.textContent = `${owner === seat ? "Your sea" : nameOf(owner)}: ${plural(afloat, "ship")}`;
       grid.setAttribute("aria-label", title.textContent);
       const sunk = new Set(view.sunk[owner].flat().map(([row, col]) => row * SIZE + col));
       cells.forEach((cell, at) => {
