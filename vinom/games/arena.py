@@ -1,5 +1,5 @@
 """
-Arena: run for gems, and dash into others to take one of theirs.
+Arena: run for gems, and dash into players who have more.
 
 Run over gems to take them: each is a point. A dash makes you three times as fast
 for a moment, and takes a point from each player whom you hit.
@@ -307,8 +307,6 @@ class Arena(Game[ArenaState, Action]):
     """
 
     name = "arena"
-    title = "Arena"
-    about = "Run for gems, and dash into players who have more."
     icon = "/boards/arena.svg"
     board = "/boards/arena.js"
     actions = Action

@@ -1,5 +1,5 @@
 """
-Dice: Farkle for two. Roll, set aside what scores, and stop before you lose it.
+Dice: roll, keep what scores, and stop before your luck runs out.
 
 Roll six dice, and set aside at least one that scores. Then roll the rest again,
 or bank the points of this turn. A roll in which nothing scores loses them. If all
@@ -137,8 +137,6 @@ class Dice(TurnGame[DiceState, Roll | SetAside | EndTurn]):
     """The rules."""
 
     name = "dice"
-    title = "Dice"
-    about = "Roll, keep what scores, and stop before your luck runs out."
     icon = "/boards/dice.svg"
     board = "/boards/dice.js"
     options = DiceOptions

@@ -1,5 +1,5 @@
 """
-Maze: collect more points than the others, then dance.
+Maze: collect the most points before the maze is empty. Then dance.
 
 Walk through the maze and take the points in its cells. Most cells hold 1 point,
 some hold 5. The game ends when all points are taken or time is up; the highest
@@ -246,8 +246,6 @@ class Maze(Game[MazeState, Move | Dance]):
     """The rules."""
 
     name = "maze"
-    title = "Maze"
-    about = "Collect the most points before the maze is empty. Then dance."
     icon = "/boards/maze.svg"
     board = "/boards/maze.js"
     actions = Move | Dance

@@ -1,5 +1,5 @@
 """
-Old maid: draw cards from your neighbour, lay pairs, do not keep the last queen.
+Old maid: draw cards, lay down pairs, and don't be left with the queen.
 
 One queen is missing, so one queen has no partner. Pairs are laid down at once.
 
@@ -72,7 +72,6 @@ class OldMaid(TurnGame[MaidState, Draw]):
 
     name = "oldmaid"
     title = "Old maid"
-    about = "Draw cards, lay down pairs, and don't be left with the queen."
     icon = "/boards/oldmaid.svg"
     board = "/boards/oldmaid.js"
     options = MaidOptions

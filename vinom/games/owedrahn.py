@@ -1,5 +1,5 @@
 """
-Owe drahn: a player who takes the shared total above 15 is out; the last one wins.
+Owe drahn: push the total towards 15, and make someone else go over it.
 
 On your turn roll the die: it adds to the total that all share, and a 3 adds
 nothing. A player who takes the total above 15 is out; the last player left wins.
@@ -176,7 +176,6 @@ class OweDrahn(TurnGame[DrahnState, Playing]):
 
     name = "owedrahn"
     title = "Owe drahn"
-    about = "Push the total towards 15, and make someone else go over it."
     icon = "/boards/owedrahn.svg"
     board = "/boards/owedrahn.js"
     actions = Action

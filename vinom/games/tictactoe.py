@@ -1,5 +1,5 @@
 """
-Tic-tac-toe: two players, nine cells, three in a row.
+Tic-tac-toe: get three in a row before the other player does.
 
 Take turns to put your mark in a free cell. Three of your marks in a row, in a column or
 on a diagonal win.
@@ -66,7 +66,6 @@ class TicTacToe(TurnGame[Board, Place]):
 
     name = "tictactoe"
     title = "Tic-tac-toe"
-    about = "Get three in a row before the other player does."
     icon = "/boards/tictactoe.svg"
     board = "/boards/tictactoe.js"
     options = TicTacToeOptions
