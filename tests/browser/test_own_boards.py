@@ -299,8 +299,14 @@ class ConnectFourTests(PageTestCase):
         game.write_text(f"{text}\n# Saved.\n")
         first.see("inputs kept")
         self.assertEqual(self.discs(first), 6)
+        board = folder / "board.js"
         for one in (first, second):
+            one.run("window.isOld = true")
+        board.write_text(f"{board.read_text()}\n// Saved.\n")
+        for one in (first, second):
+            one.until("return !window.isOld && !!document.querySelector('.c4-grid')")
             self.turn_knob(one, "state", 3)
+            one.until(f"return {_DISCS} < 6", what="an earlier state")
         self.check(first, second)
         phone, desktop = sorted(
             (first, second), key=lambda one: int(one.run("return innerWidth"))

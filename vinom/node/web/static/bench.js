@@ -8,6 +8,8 @@ const MOST_STATES = 5000;
 /** How long a sender waits before it repeats what was lost, milliseconds, besides the delay. */
 const REPEAT_AFTER = 200;
 const KEPT_AS = "vinom.dev_network";
+/** Earlier states of a room, while its page is loaded again for another board. */
+const STATES_AS = "vinom.dev_states";
 
 /**
  * The network of this tab: milliseconds there and back, percent of what is sent that is
@@ -66,8 +68,9 @@ const Socket = new Proxy(Native, {
  *   `redraw` draws the board again
  */
 export function makeBench({ room, client, redraw }) {
+  const [whose, ...kept] = JSON.parse(sessionStorage.getItem(STATES_AS) ?? "[]");
   /** @type {Record<string, any>[]} */
-  const states = [];
+  const states = whose === room.roomId ? kept : [];
   /** The state that is looked at; -1 is the newest. */
   let at = -1;
 
@@ -110,7 +113,7 @@ export function makeBench({ room, client, redraw }) {
   }
 
   function keep() {
-    if (room.view === null) return;
+    if (room.view === null || room.version === states.at(-1)?.version) return;
     const { view, version, time, tick } = room;
     states.push({ view, version, time, tick });
     if (states.length > MOST_STATES) {
@@ -118,6 +121,15 @@ export function makeBench({ room, client, redraw }) {
       if (at > 0) at -= 1;
     }
     draw();
+  }
+
+  function keepForReload() {
+    try {
+      sessionStorage.setItem(STATES_AS, JSON.stringify([room.roomId, ...states]));
+    } catch {
+      // They are too many for the browser.
+      sessionStorage.removeItem(STATES_AS);
+    }
   }
 
   /** Use what was set; the first time by a new connection. */
@@ -153,8 +165,13 @@ export function makeBench({ room, client, redraw }) {
     told.textContent = words ? `Version ${detail.build} of the game: ${words}.` : "Save the game, and this round goes on by its new rules.";
   }
 
-  const undo = [room.on("state", keep), () => removeEventListener("vinom-dev", tell)];
+  const undo = [
+    room.on("state", keep),
+    () => removeEventListener("vinom-dev", tell),
+    () => removeEventListener("pagehide", keepForReload),
+  ];
   addEventListener("vinom-dev", tell);
+  addEventListener("pagehide", keepForReload);
   tell({ detail: { told: {} } });
   if (network.delay || network.loss || network.isCut) apply();
   else cut.textContent = "Drop the connection";
