@@ -8,6 +8,7 @@ from msgspec import Struct
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support import battleships as ships
+from tests.support import broken_games as broken
 from vinom.game import Event, Game, Step
 from vinom.tools.check.trial import try_game
 
@@ -25,6 +26,28 @@ class Meant(ships.ToldWhenHit):
     """Says that its event and its field are meant to reveal something."""
 
     reveals = ("shots", "near")
+
+
+class HiddenDeck(broken.Drawing):
+    """Hides its pile, and shows a seat the cards that it has drawn."""
+
+    hidden = ("pile",)
+    secret = ("hands",)
+
+
+class HiddenShouting(HiddenDeck, broken.Shouting):
+    """Tells everybody which card was drawn."""
+
+
+class HiddenInSetup(HiddenDeck, broken.DeckInSetup):
+    """Puts the pile into its setup."""
+
+
+class HiddenTop(HiddenDeck):
+    """Shows the card that is drawn next."""
+
+    def view(self, s: Any, audience: Any) -> Any:
+        return super().view(s, audience) | {"next": s.pile[:1]}
 
 
 class Misnamed(ships.Battle):
@@ -77,6 +100,22 @@ class DeclaredTests(SynchronousTestCase):
             "event 'shot' does not fit Hit: Expected `str`, got `bool`", found
         )
         self.assertIn("event 'sailed' is not declared; add it to tells", found)
+
+    def test_hidden(self) -> None:
+        """
+        A deck that nobody may see passes while it is drawn from, card by card; an
+        event, a setup or a view that shows something of it is found.
+        """
+        self.assertEqual(leaks_of(HiddenDeck()), [])
+        for game, message in (
+            (
+                HiddenShouting(),
+                r"event 'drew' shows .* something of pile, which is hid",
+            ),
+            (HiddenInSetup(), r"pile is hidden, yet setup\(\) depends on it"),
+            (HiddenTop(), r"pile is hidden, yet view\(\) shows something of it"),
+        ):
+            self.assertRegex("\n".join(leaks_of(game)), message)
 
     def test_names_that_cannot_be_meant(self) -> None:
         """

@@ -106,7 +106,10 @@ def with_other_secrets(game: Game[Any, Any], state: Any, pool: Pool) -> list[Var
                 other = msgspec.structs.replace(state, **changed)
                 found.append(Variant(f"{name}[{seat}]", other, False, True))
     for name in game.hidden:
-        for other in pool.swap(name, getattr(state, name)):
+        value = getattr(state, name)
+        # A deck has few others of its length.
+        turned = [value[::-1]] if type(value) is tuple else []
+        for other in (*turned, *pool.swap(name, value)):
             other = msgspec.structs.replace(state, **{name: other})
             found.append(Variant(name, other, False, True))
     return found
