@@ -65,7 +65,8 @@ def _lines(reading: Reading) -> Iterator[str]:
         yield f"  {_key(kind)}: {_kind(node)};"
     yield "}"
     yield ""
-    yield "/** Switch on `kind`, and `data` has its type. */"
+    more = "" if reading.is_closed else " The game may send others: it has no `tells`."
+    yield f"/** Switch on `kind`, and `data` has its type.{more} */"
     events = f"{title}Events"
     if reading.events:
         own = f"{{ kind: Kind; data: {events}[Kind] }}"
