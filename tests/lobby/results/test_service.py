@@ -173,7 +173,7 @@ class RoomTests(ResultsCase):
         (one,) = self.results()
         self.assertEqual(
             [(seat["name"], seat["player_id"] is None) for seat in one["seats"]],
-            [("ann", False), ("bot 2", True)],
+            [("ann", False), ("Pixel", True)],
         )
 
     def test_teams(self) -> None:
