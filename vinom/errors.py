@@ -87,7 +87,7 @@ class Code(StrEnum):
     CRASHED = "crashed"  #: the game failed
     LOST = "lost"  #: its game server failed
     ABANDONED = "abandoned"  #: every player left, or was away for too long
-    KICKED = "kicked"  #: an operator, or the host of the room, removed the player
+    KICKED = "kicked"  #: an operator, the host or the game removed the player
     ENDED = "ended"  #: an operator ended the match
     TIME_LIMIT = "time_limit"  #: it ran beyond its game's limit
     SHUTDOWN = "shutdown"  #: the server stops

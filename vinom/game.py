@@ -53,6 +53,7 @@ __all__ = [
     "Step",
     "Table",
     "Unreadable",
+    "Vacate",
     "put",
     "ranked",
 ]
@@ -352,18 +353,32 @@ class Input(tuple[int, A], Generic[S, A]):
         return made
 
 
+class Vacate(Struct, frozen=True):
+    """
+    Among the events of a step: give up a seat, as if its player had left for good.
+
+    The player is sent the events of this step, and then watches; a newcomer may take
+    the seat. `Game.left` is not called.
+
+    :ivar seat: the seat.
+    """
+
+    seat: int
+
+
 class Step(Struct, Generic[S], frozen=True):
     """
     The next state, with the events that led to it.
 
     :ivar state: the next state.
-    :ivar events: in the order in which they happened.
+    :ivar events: in the order in which they happened; `Vacate` comes into effect after
+        all of them.
     """
 
     state: S
-    events: tuple[Event, ...] = ()
+    events: tuple[Event | Vacate, ...] = ()
 
-    def also(self, *events: Event) -> Step[S]:
+    def also(self, *events: Event | Vacate) -> Step[S]:
         """Return this step with further events."""
         return Step(self.state, (*self.events, *events))
 

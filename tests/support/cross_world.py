@@ -9,7 +9,7 @@ from msgspec import msgpack
 from twisted.internet.defer import Deferred, succeed
 
 from tests.support.game_net import GameNet, GamePlayer
-from tests.support.games import Camps, Tale, Teller, Ticking
+from tests.support.games import Camps, Dismissing, Tale, Teller, Ticking
 from tests.support.links import at_node, at_server, tell
 from tests.support.live_rooms import PlayerLine
 from tests.support.lobbies import LobbyWorld, MemoryLine
@@ -127,6 +127,7 @@ class CrossWorld(LobbyWorld):
             "ticking": Ticking(),
             "packed": Packed(),
             "camps": Camps(),
+            "dismissing": Dismissing(),
         }
         self.net, fleet = self.make_net(games)
         self.net.bind()

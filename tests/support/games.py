@@ -8,7 +8,7 @@ from typing import Any, Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from vinom.game import Chance, Event, Game, Outcome, Rejected, Step, Table
+from vinom.game import Chance, Event, Game, Outcome, Rejected, Seat, Step, Table, Vacate
 from vinom.games.tictactoe import TicTacToe
 
 
@@ -129,6 +129,26 @@ class Camps(Teller):
 
     def audience(self, s: Tale, seat: int | None) -> Hashable:
         return "crowd" if seat is None else "blue" if seat == 1 else "red"
+
+
+class Dismissing(Camps):
+    """ "out 1" puts a player out, after a last word to it; newcomers may come."""
+
+    name = "dismissing"
+    late_join = True
+
+    def act(self, s: Tale, seat: int, action: Any, now: float) -> Any:
+        match action.word.split() if isinstance(action, Say) else ():
+            case ["out", who]:
+                gone = int(who)
+                return Step(
+                    self._noted(s, now, f"{gone} is out"),
+                    (Vacate(gone), Event("called", "bye", to=gone)),
+                )
+        return super().act(s, seat, action, now)
+
+    def joined(self, s: Tale, seat: int, now: float, newcomer: Seat) -> Tale:
+        return self._noted(s, now, f"{seat} is {newcomer.name}")
 
 
 class Apart(Teller):

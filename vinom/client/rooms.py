@@ -245,6 +245,8 @@ class LiveRoom:
             return
         if isinstance(push, ClientLeft) and push.reason != "lost":
             self.players.pop(seat, None)
+            if push.reason == "vacated" and seat == self.place.seat:
+                self.place.seat = None
             return
         state = "away" if isinstance(push, ClientLeft) else "here"
         if isinstance(push, ClientJoined) and push.how == "bot":

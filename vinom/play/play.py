@@ -20,7 +20,7 @@ from msgspec import Struct
 
 from vinom.base.model import MatchPlan, SeatPlan
 from vinom.errors import Code, Refused, Rejected, Unreadable, VinomError
-from vinom.game import Chance, Event, Game, Input, Outcome, Seat, Step, Table
+from vinom.game import Chance, Event, Game, Input, Outcome, Seat, Step, Table, Vacate
 from vinom.play.choices import read_claims, read_loadout, read_options, seats_for
 from vinom.play.guard import Guard, TooSlow
 from vinom.play.seats import teams_of
@@ -105,6 +105,19 @@ def ensure_event(event: Any, seats: int) -> Event:
     except Exception as error:
         raise GameFault(f"event {event.kind!r} cannot be sent: {error}") from error
     return event
+
+
+def ensure_vacated(seat: Any, seats: int) -> int:
+    """
+    Check a seat that a game gives up.
+
+    :raises GameFault: there is no such seat.
+    """
+    if not _is_seat(seat, seats):
+        raise GameFault(
+            f"a Step gives up seat {seat!r}, but this table has seats 0 to {seats - 1}"
+        )
+    return seat  # type: ignore[no-any-return]
 
 
 def ensure_outcome(outcome: Any, seats: int) -> None:
@@ -254,6 +267,7 @@ class Play:
     :ivar outcome: of the round that ended; ``None`` while one is played.
     :ivar turns: seats that the game waits for, if its clock is the wall's.
     :ivar events: the game's events that the caller has not taken yet.
+    :ivar vacated: seats that the game gave up, and the caller has not taken yet.
     :ivar refused: inputs that ticks rejected, each with its seat, that the caller has
         not taken yet.
     """
@@ -272,6 +286,7 @@ class Play:
     outcome: Outcome | None = attrs.field(default=None, init=False)
     turns: tuple[int, ...] = attrs.field(default=(), init=False)
     events: list[Event] = attrs.field(factory=list, init=False)
+    vacated: list[int] = attrs.field(factory=list, init=False)
     refused: list[tuple[int, Rejected]] = attrs.field(factory=list, init=False)
     _proven: type | None = attrs.field(default=None, init=False)
     _asks: bool = attrs.field(default=False, init=False)
@@ -292,6 +307,8 @@ class Play:
             raise GameFault("start() returned no state; is a return missing?")
         try:
             self._take(result, 0.0)
+            if self.vacated:
+                raise GameFault("start() gives up a seat; give it up in a later step")
         finally:
             self.version = 0
         self._remember()
@@ -618,7 +635,10 @@ class Play:
         """Make *result*, which the game returned, the current state."""
         if type(result) is Step:
             for event in result.events:
-                self.events.append(ensure_event(event, self._seats))
+                if type(event) is Vacate:
+                    self.vacated.append(ensure_vacated(event.seat, self._seats))
+                else:
+                    self.events.append(ensure_event(event, self._seats))
             state = result.state
         else:
             state = result

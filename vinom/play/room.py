@@ -114,9 +114,15 @@ class Closed:
 
 @attrs.frozen
 class Forfeited:
-    """A seat was dropped for too long and is given up, by `Game.absent`."""
+    """
+    A seat was given up by the game: away for too long, see `Game.absent`, or at once.
+
+    :ivar seat: the seat.
+    :ivar may_watch: may its player watch from now on? Then it was by `Vacate`.
+    """
 
     seat: int
+    may_watch: bool = False
 
 
 @attrs.frozen
@@ -400,6 +406,7 @@ class Room:
             # Most inputs change only the state.
             if (
                 play.events
+                or play.vacated
                 or play.outcome is not self._outcome
                 or play.due != self._armed_for
             ):
@@ -708,6 +715,19 @@ class Room:
         else:
             self._pause_if_empty(now)
 
+    def _vacate(self, seat: int, now: float) -> None:
+        """Give up a seat, as its game asks; the game is not called."""
+        if self.presence[seat] is SeatState.LEFT or self.phase == "closed":
+            return
+        self.presence[seat] = SeatState.LEFT
+        self._absences.end(seat)
+        self.inputs.forget(seat)
+        self.effects.append(Forfeited(seat, may_watch=True))
+        if not self._staying():
+            self._close(self._quiet_end())
+        else:
+            self._pause_if_empty(now)
+
     def _notify_game(
         self,
         call: Callable[[int, float], None],
@@ -737,6 +757,11 @@ class Room:
             except GAME_ERRORS as error:
                 self.fail(error)
                 return
+        if play.vacated:
+            vacated = play.vacated.copy()
+            play.vacated.clear()
+            for seat in vacated:
+                self._vacate(seat, now)
         outcome = play.outcome
         if outcome is not self._outcome:
             before, self._outcome = self._outcome, outcome

@@ -26,7 +26,7 @@ from vinom.game import Outcome
 from vinom.lobby.conversation.conversation import Line
 from vinom.lobby.matches.service import ResultWatch
 from vinom.play.packing import Bases
-from vinom.play.room import Emitted, Room, outcome_facts
+from vinom.play.room import Emitted, Forfeited, Room, outcome_facts
 from vinom.play.views import Patches, Recipients, reaches
 from vinom.rooms.seating import Member
 
@@ -65,7 +65,6 @@ class Broadcast:
 
     :ivar live: the members who are connected, spectators too.
     :ivar number: of the latest announcement or event.
-    :ivar forfeited: as of `vinom.play.hosting.host.Outlet`.
     :ivar end: how the latest game of the room ended, and what went wrong with it.
     :ivar is_muted: no more states are shown.
     """
@@ -76,7 +75,7 @@ class Broadcast:
         *,
         flush_soon: Callable[[], None],
         after: Callable[[Callable[[], None]], None],
-        forfeited: Callable[[int, float], None],
+        forfeited: Callable[[Forfeited], None],
         changed: Callable[[], None],
         results: ResultWatch | None,
     ) -> None:
@@ -86,7 +85,7 @@ class Broadcast:
         :param room_id: of the room.
         :param flush_soon: has the room end a turn, and so `show` called.
         :param after: does a call when all that is done now is done.
-        :param forfeited: gets a seat that was given up, and the time.
+        :param forfeited: gets a seat that was given up.
         :param changed: is called when a round is over.
         :param results: notes how rounds end, before anybody is sent it.
         """
@@ -95,7 +94,7 @@ class Broadcast:
         self.number = 0
         self.end: tuple[MatchEnd, str | None] | None = None
         self.is_muted = False
-        self.forfeited = forfeited
+        self._forfeited = forfeited
         self._flush_soon, self._after, self._changed = flush_soon, after, changed
         self._results = results
         self._host: Host | None = None
@@ -218,6 +217,12 @@ class Broadcast:
         event, version = emitted.event, emitted.version + self._before
         text = _encode(EventTold(self.number, version, event.kind, event.data))
         self._note(Update(self.number, emitted.to, True, text), is_fresh=True)
+
+    def forfeited(self, given_up: Forfeited, now: float) -> None:
+        """Show its player what it may still see, and give up a seat."""
+        if given_up.may_watch:
+            self.show(now)
+        self._forfeited(given_up)
 
     def round_over(self, outcome: Outcome, now: float) -> None:
         """Announce the outcome of a round."""

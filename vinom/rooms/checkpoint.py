@@ -27,6 +27,7 @@ from vinom.play.hosting.checkpoints import (
 )
 from vinom.play.hosting.host import RoomHost
 from vinom.play.hosting.keeping import Keeping, RoomKeeper
+from vinom.play.seats import SeatState
 from vinom.play.states import StateCodec
 from vinom.rooms.broadcast import Update
 from vinom.rooms.room import NodeRoom
@@ -350,4 +351,9 @@ def restore(
         ],
     )
     room.restored()
+    if host is not None:
+        for member in tuple(seating.members):
+            # What gave the seat up was stored, and not yet carried out.
+            if host.room.presence[member.seat or 0] is SeatState.LEFT:
+                room.vacate(member)
     return [Membership(room, member) for member in seating.members]

@@ -82,6 +82,7 @@ class MatchPolicy:
         """
         self._matches, self._match, self._game = matches, match, game
         self._fleet, self._watching = fleet, watching
+        self.may_watch = watching != "none"
         self._is_followed = False
         self._room: NodeRoom
         self._relayed: RelayedRoom
@@ -230,9 +231,9 @@ class MatchPolicy:
         who.is_here = state in ("joined", "returned")
         if who.is_here:
             room.announce_joined(who, state)
-        elif state == "left":
+        elif state in ("left", "vacated"):
             room.seating.stand_up(who, is_played=True)
-            room.announce_left(who, "left")
+            room.announce_left(who, state)
         else:
             room.announce_left(who, "lost")
 

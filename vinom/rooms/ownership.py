@@ -56,7 +56,7 @@ _log = Logger()
 class OwnPolicy:
     """Rooms that players open: the member who sits there longest is host."""
 
-    is_own = True
+    is_own = may_watch = True
 
     def __init__(self, context: RoomContext, fleets: Mapping[str, RelayFleet]) -> None:
         """

@@ -62,11 +62,13 @@ class RoomPolicy(Protocol):
     """
     What differs between rooms that players open and rooms that show a match.
 
+    :ivar may_watch: may somebody without a seat be a member?
     :ivar is_own: a room of the node alone: it is listed with the others, a drain closes
         it, and it can be played in again when everybody has left.
     """
 
     is_own: bool
+    may_watch: bool
 
     def opened(self, room: NodeRoom) -> None:
         """A room is new: seat those who have a seat already."""
@@ -302,9 +304,8 @@ class NodeRoom:
         seat = self.policy.seat_for(self, player, loadout, spectates)
         if seat is None:
             self.seating.refuse_kicked(player.player_id)
-            watching = sum(member.seat is None for member in self.members)
-            most = self.context.bounds.spectators
-            if watching >= most:
+            if not self._has_place_to_watch():
+                most = self.context.bounds.spectators
                 raise Refused(
                     Code.ROOM_FULL, "too many watch this room", {"limit": most}
                 )
@@ -432,6 +433,33 @@ class NodeRoom:
         self.round.flush_soon()
         if not (self.members or self.is_own):
             self.close("abandoned")
+
+    def vacate(self, who: Sitter) -> None:
+        """The game has given up a seat: its player watches, if there is a place."""
+        seat, played = who.seat or 0, self.round.played
+        if isinstance(who, Member) and not (
+            self.policy.may_watch and self._has_place_to_watch()
+        ):
+            who.send(Kicked(self.room_id))
+            self.leave(who, "vacated")
+            return
+        self.seating.stand_up(who, is_played=True)
+        if played is not None:
+            played.acted[seat] = played.applied[seat] = 0
+            self.round.change_seat(played.room.leave, seat)
+        if isinstance(who, Member):
+            who.seat = None
+            # It sees another view from now on.
+            self.broadcast.owe(who)
+        self._choose_host()
+        self.announce_left(Sitter(seat, who.player_id, who.name), "vacated")
+        self.round.find_deadlines()
+        self.changed()
+        self.round.flush_soon()
+
+    def _has_place_to_watch(self) -> bool:
+        watching = sum(member.seat is None for member in self.members)
+        return watching < self.context.bounds.spectators
 
     def hand_over(self, member: Member, dialed: DialedSeat) -> None:
         """A player of a match came over UDP: it is no longer a member here."""

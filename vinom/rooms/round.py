@@ -30,8 +30,9 @@ from vinom.play.guard import Guard
 from vinom.play.hosting.host import RoomHost
 from vinom.play.hosting.keeping import RoomKeeper
 from vinom.play.hosting.recordings import Recordings
+from vinom.play.room import Forfeited
 from vinom.rooms.broadcast import Broadcast
-from vinom.rooms.seating import BotSeat, Member, Seating
+from vinom.rooms.seating import BotSeat, Member, Seating, Sitter
 
 #: How long a room that lasts stays awake when nobody is connected any more, seconds: a
 #: page that is loaded again takes as long.
@@ -328,6 +329,9 @@ class RoundRoom(Protocol):
 
     def leave(self, member: Member, reason: str) -> None:
         """A member loses its place for good."""
+
+    def vacate(self, who: Sitter) -> None:
+        """The game has given up a seat: its player watches from now on."""
 
     def close(
         self, reason: str, outcome: dict[str, Any] | None = None, view_hash: str = ""
@@ -775,9 +779,11 @@ class Round:
         # Else the game failed at its last view, and the room closes.
         self.flush_soon()
 
-    def _forfeited(self, seat: int, now: float) -> None:
-        who = self._seating.at(seat)
-        if isinstance(who, Member):
+    def _forfeited(self, given_up: Forfeited) -> None:
+        who = self._seating.at(given_up.seat)
+        if who is not None and given_up.may_watch:
+            self._room.vacate(who)
+        elif isinstance(who, Member):
             # Mostly it is away; if it is not, it learns that it is out.
             who.send(Kicked(self._terms.room_id))
             self._room.leave(who, "forfeited")

@@ -13,7 +13,7 @@ from vinom.base.model import MatchEnd
 from vinom.errors import Code, Refused
 from vinom.game import Game, Outcome
 from vinom.play.hosting.host import LONGEST_TEXT, RoomHost
-from vinom.play.room import Emitted, Room
+from vinom.play.room import Emitted, Forfeited, Room
 
 
 class Silent:
@@ -51,8 +51,8 @@ class Listed:
     def round_over(self, outcome: Outcome, now: float) -> None:
         self.calls.append(("round_over", outcome.round))
 
-    def forfeited(self, seat: int, now: float) -> None:
-        self.calls.append(("forfeited", seat))
+    def forfeited(self, given_up: Forfeited, now: float) -> None:
+        self.calls.append(("forfeited", given_up.seat))
 
     def closed(self, end: MatchEnd, report: str | None, now: float) -> None:
         self.calls.append(("closed", end.reason, report is not None))

@@ -531,7 +531,8 @@ class ClientLeft(Push, frozen=True, tag="client_left", tag_field="type"):
     :ivar number: rises in each room; see `Reconnect`.
     :ivar seat: null for a spectator.
     :ivar reason: "left", "kicked", "expired" (did not return in time), "forfeited"
-        (by the game's own rule), or "lost" (connection lost, seat kept).
+        (away for too long, by the game's own rule), "vacated" (the game gave the seat
+        up; its player watches from now on), or "lost" (connection lost, seat kept).
     :ivar host: the host's seat from now on.
     """
 

@@ -326,7 +326,8 @@ class SeatChanged(ToNode, frozen=True, tag="seat_changed"):
     """
     A seat's connection changed.
 
-    :ivar state: "joined", "dropped", "returned" or "left".
+    :ivar state: "joined", "dropped", "returned", "left", or "vacated": the game gave
+        the seat up, and its player may watch.
     """
 
     match_id: str

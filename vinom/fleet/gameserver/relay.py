@@ -33,7 +33,7 @@ from vinom.fleet.gameserver.room import Connection, HostedRoom, HostedSeat
 from vinom.fleet.gameserver.seats import Runtime
 from vinom.game import Outcome
 from vinom.net.frames import FRAME_LIMIT
-from vinom.play.room import Emitted
+from vinom.play.room import Emitted, Forfeited
 
 #: Most bytes of views in a message; it has to fit into a frame.
 _MOST_BYTES = FRAME_LIMIT - 64 * 1024
@@ -192,7 +192,7 @@ class Relay:
     def round_over(self, outcome: Outcome, now: float) -> None:
         """Do nothing: the room itself reports the outcome to the node."""
 
-    def forfeited(self, seat: int, now: float) -> None:
+    def forfeited(self, given_up: Forfeited, now: float) -> None:
         """Do nothing: the room itself reports the seat to the node."""
 
     def closed(self, end: MatchEnd, report: str | None, now: float) -> None:

@@ -58,7 +58,7 @@ from vinom.play.choices import action_decoder, json_action_reader
 from vinom.play.hosting.host import RoomHost
 from vinom.play.hosting.recordings import MatchRecording
 from vinom.play.packing import Bases
-from vinom.play.room import Emitted, Room, outcome_facts
+from vinom.play.room import Emitted, Forfeited, Room, outcome_facts
 from vinom.play.views import EVERYBODY, Recipients, reaches
 
 #: Pause between resends in a room that is over, seconds: short, so that the end
@@ -476,9 +476,18 @@ class HostedRoom:
         self._report(RoundEnded(self.match_id, facts))
         self._send_all(Round(facts, room.version, room.view_hash()), now)
 
-    def forfeited(self, seat: int, now: float) -> None:
-        """Report a seat that was given up."""
-        self.seat_changed(self.seats[seat], "left")
+    def forfeited(self, given_up: Forfeited, now: float) -> None:
+        """Report a seat that was given up; over UDP nobody can watch."""
+        seat = self.seats[given_up.seat]
+        if given_up.may_watch:
+            # What its player may still see.
+            self.show(now)
+            seat.present = False
+            if seat.connection is not None:
+                seat.connection.flush()
+                why = "the game gave up your seat; you may watch this match in a room"
+                seat.connection.refuse(Code.KICKED, why, now)
+        self.seat_changed(seat, "vacated" if given_up.may_watch else "left")
 
     def closed(self, end: MatchEnd, report: str | None, now: float) -> None:
         """Send the end of the match to all players and the node."""

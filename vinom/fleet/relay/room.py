@@ -373,7 +373,7 @@ class RelayedRoom:
         elif isinstance(effect, RoundOver):
             outlet.round_over(effect.outcome, now)
         elif isinstance(effect, Forfeited):
-            outlet.forfeited(effect.seat, now)
+            outlet.forfeited(effect, now)
         elif isinstance(effect, Closed):
             self.ended_at = now
             outlet.closed(effect.end, effect.report, now)
@@ -488,9 +488,12 @@ class RelayedRoom:
 
     def seat_changed(self, match_id: str, seat: int, state: str) -> None:
         """A seat was given up: by the node, or else by the game."""
-        if state == "left" and seat not in self._mine:
+        if state in ("left", "vacated") and seat not in self._mine:
             self._mine.add(seat)
-            self.effects.append(Forfeited(seat))
+            # After the events that its player may still see.
+            at = self._early[-1][0] if self._early else self.version
+            self._early.append((at, Forfeited(seat, state == "vacated")))
+            self._release(self.version)
             self._changed()
 
     def round_ended(self, match_id: str, outcome: dict[str, Any]) -> None:

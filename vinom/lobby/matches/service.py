@@ -878,10 +878,11 @@ class Matches(Service):
         match = self._matches.get(match_id)
         if match is None:
             return
-        match.seat_states[seat] = state
+        is_left = state in ("left", "vacated")
+        match.seat_states[seat] = "left" if is_left else state
         for watch in tuple(match.watches):
             watch.seat_changed(match_id, seat, state)
-        if state == "left":
+        if is_left:
             player_id = match.plan.seats[seat].player_id
             in_background(
                 self._log,

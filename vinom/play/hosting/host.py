@@ -89,8 +89,8 @@ class Outlet(Protocol):
     def round_over(self, outcome: Outcome, now: float) -> None:
         """Send the outcome of a round."""
 
-    def forfeited(self, seat: int, now: float) -> None:
-        """Report a seat that was away too long and is given up."""
+    def forfeited(self, given_up: Forfeited, now: float) -> None:
+        """Report a seat that is given up for the game."""
 
     def closed(self, end: MatchEnd, report: str | None, now: float) -> None:
         """
@@ -270,7 +270,7 @@ class RoomHost:
                         outlet.round_over(effect.outcome, now)
                 elif isinstance(effect, Forfeited):
                     for outlet in outlets:
-                        outlet.forfeited(effect.seat, now)
+                        outlet.forfeited(effect, now)
                 elif isinstance(effect, BotFailed):
                     _log.error(
                         "match {match_id}: the bot of seat {seat} failed: {report}",

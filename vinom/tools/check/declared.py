@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 from msgspec.structs import replace
 
-from vinom.game import Chance, Game, Step
+from vinom.game import Chance, Event, Game, Step
 from vinom.tools.check.shown import Shown, first_difference
 from vinom.tools.check.variants import Variant
 from vinom.turns import TurnGame, TurnState
@@ -117,7 +117,11 @@ class Secret:
                     f"list {name!r} in reveals"
                 )
         first, second = (
-            tuple(event for event in step.events if event.kind not in game.reveals)
+            tuple(
+                event
+                for event in step.events
+                if isinstance(event, Event) and event.kind not in game.reveals
+            )
             for step in steps
         )
         receivers = (*range(len(seen.keys) - 1), None)

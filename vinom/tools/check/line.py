@@ -254,6 +254,7 @@ class Line:
         other = copy.copy(self)
         other.play = play = copy.copy(self.play)
         play.record, play.events, play.refused = other._note, [], []
+        play.vacated = []
         other.away, other.gone = set(self.away), list(self.gone)
         other.newcomers = self.newcomers
         other._file = bytearray(self._file)
@@ -505,6 +506,11 @@ class Line:
         events, play.events = play.events, []
         for event in events:
             play.recipients(event)
+        for gone in play.vacated:
+            self.away.discard(gone)
+            if gone not in self.gone:
+                self.gone.append(gone)
+        play.vacated.clear()
         self._note_events(events)
         shown = self._shown(None)
         self.trial.trace.append(

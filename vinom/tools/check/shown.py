@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import msgspec
 
-from vinom.game import Event, Game
+from vinom.game import Event, Game, Vacate
 from vinom.play.views import reaches
 
 _encode = msgspec.msgpack.Encoder(order="deterministic").encode
@@ -51,13 +51,16 @@ class Shown:
         key = self.keys[-1 if seat is None else seat]
         return self.views[key] != other.views[key] or self.setup != other.setup
 
-    def told(self, events: tuple[Event, ...], seat: int | None) -> tuple[bytes, ...]:
+    def told(
+        self, events: tuple[Event | Vacate, ...], seat: int | None
+    ) -> tuple[bytes, ...]:
         """List what a seat (``None``: the spectators) is told with this state."""
         key = self.keys[-1 if seat is None else seat]
         return tuple(
             _encode((event.kind, event.data))
             for event in events
-            if (
+            if isinstance(event, Event)
+            and (
                 reaches(event.to, seat)
                 if event.to is None or isinstance(event.to, int | tuple)
                 else event.to == key

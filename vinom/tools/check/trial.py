@@ -216,7 +216,8 @@ class _Player:
             for number, at in enumerate(forks):
                 if at == step:
                     self._branch(number)
-            if play.outcome is not None or self._is_cut():
+            # A room is over when its game has given up all seats.
+            if play.outcome is not None or self._is_cut() or not line.present:
                 break
             if play.time >= game.time_limit and not self._is_endless:
                 self._no_end(f"{step} random steps and {play.time:.0f} s")
@@ -290,6 +291,8 @@ class _Player:
     def _probe(self, step: int) -> None:
         """Let a player drop and return, leave, or join; but on a line of its own."""
         line = self._line
+        if not line.present:
+            return
         seat = line.pick(line.present)
         kind = type(line.game)
         # A call that the game doesn't have changes nothing.

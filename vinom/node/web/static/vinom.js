@@ -1835,6 +1835,7 @@ export class Room extends Emitter {
           break;
         }
         this.players = this.players.filter((one) => one.seat !== data.seat);
+        if (data.reason === "vacated" && data.seat === this.seat) this.seat = null;
         if (data.seat !== null && this.state !== "gathering") {
           const { seat, name, player_id } = data;
           this.former = [...this.former.filter((one) => one.seat !== seat), { seat, name, player_id, state: "left" }];
