@@ -305,3 +305,20 @@ class SleepTests(SynchronousTestCase):
         self.assertEqual(join(dan, "r2"), "join_room_result")
         _, said = self.back(third, self.ann_key)
         self.assertEqual(said[0]["data"]["seat"], 0)
+
+    def test_looked_at(self) -> None:
+        """
+        Who only looks wakes the room for a moment, and its recording has no gap.
+        """
+        self.ann.do(1, word="one")
+        self.first.turn()
+        self.leave(self.ann, self.bob)
+        eve, _ = self.second.hello("eve")
+        (said,) = eve.ask("peek_room", room_id="r1")
+        self.assertEqual(said["data"]["view"]["last"], "one")
+        self.enter(self.second, eve, spectate=True)
+        self.leave(eve)
+        self.back(self.second, self.ann_key)
+        (recording,) = self.second.recordings.matches.values()
+        (before,) = self.first.recordings.matches
+        self.assertEqual(recording.part.before, f"{before}.vinomrec")

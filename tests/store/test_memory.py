@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from twisted.trial.unittest import TestCase
@@ -23,7 +24,7 @@ from tests.store.contract import (
     facts,
 )
 from tests.store.lobby_contract import LobbyStoreContract, party
-from vinom.base.model import Player, Rating
+from vinom.base.model import Lasting, Player, Rating
 from vinom.node.stores import memory_stores
 from vinom.store.interfaces import (
     ILobbyStore,
@@ -239,6 +240,45 @@ class _TwoLeases:
 
 class MemoryRoomTests(_TwoLeases, RoomStoreContract, TestCase):
     """Rooms in memory."""
+
+    async def test_file(self) -> None:
+        """
+        What is in the file is there for the next process: rooms that sleep, and the
+        keys of their players until they have left; ends are forgotten a day later.
+        """
+        path = Path(self.mktemp())
+        nodes = MemoryNodeStore(lambda: self.now)
+
+        async def start(node_id: str) -> tuple[MemoryOwnedStore, MemoryPlayerStore]:
+            things = Things(lambda: self.now, path)
+            self.addCleanup(things.close)
+            players = MemoryPlayerStore(lambda: self.now, kept=things.known)
+            lease = await nodes.register(facts(node_id), 1e9)
+            store = MemoryOwnedStore(
+                nodes, node_id, lambda: lease, things, players=players
+            )
+            return store, players
+
+        first, players = await start("n1")
+        await players.put("hash", ANN, self.now + 60.0, "192.0.2.1")
+        self.assertTrue(await first.put("r1", 1, b"one", lasting=Lasting(("ann",))))
+        await first.release("r1", 1, b"two", 90.0, Lasting(("ann",)))
+        self.assertEqual(path.stat().st_mode & 0o777, 0o600)
+        first.things.close()
+        self.now += 100.0
+        second, players = await start("n2")
+        self.assertEqual(await players.find("hash", self.now + 60.0), ANN)
+        self.assertEqual(list(await second.left("", 9)), [b"r1"])
+        claim = await second.claim("r1")
+        self.assertEqual((claim.kind, claim.data, claim.age), ("adopted", b"two", 100))
+        await second.remove("r1", 2, "finished")
+        self.assertEqual((await second.claim("r1")).kind, "ended")
+        second.things.close()
+        self.now += 2 * 86400.0
+        third, players = await start("n3")
+        self.assertIsNone(await players.find("hash"))
+        self.assertEqual(list(await third.left("", 9)), [])
+        self.assertEqual((await third.claim("r1")).kind, "gone")
 
 
 class MemoryServerTests(_TwoLeases, ServerStoreContract, TestCase):

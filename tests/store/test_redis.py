@@ -44,7 +44,14 @@ from tests.support.redis_servers import (
     shared_server,
     until,
 )
-from vinom.base.model import MatchEnd, NodeFacts, PartyMember, Player, QueueEntry
+from vinom.base.model import (
+    Lasting,
+    MatchEnd,
+    NodeFacts,
+    PartyMember,
+    Player,
+    QueueEntry,
+)
 from vinom.errors import LeaseLost
 from vinom.store.interfaces import (
     ILobbyStore,
@@ -553,6 +560,25 @@ class _TwoLeases(RedisCase):
 
 class RedisRoomTests(_TwoLeases, RoomStoreContract):
     """Rooms in Redis."""
+
+    async def test_keys_of_sleepers(self) -> None:
+        """
+        The key of a player lives as long as a room sleeps in which it has a seat, also
+        if it is used meanwhile; nobody else's does.
+        """
+        first, _ = await self.make_stores()
+        now = time.time()
+        players = RedisPlayerStore(self.client, lambda: now)
+        await players.put("h1", ANN, now + 60.0)
+        await players.put("h2", BOB, now + 60.0)
+        await first.release("r1", 1, b"one", 90 * 86400.0, Lasting(("ann",)))
+        for _ in range(2):
+            for key, least, most in (("h1", 119, 121), ("h2", 0, 1)):
+                left = self.server.command("PTTL", f"{self.client.prefix}player:{key}")
+                self.assertTrue(least <= left / 86400e3 <= most, key)
+            self.assertEqual(await players.find("h1", now + 60.0), ANN)
+        now += 100 * 86400.0
+        self.assertEqual(await players.find("h1", now + 60.0), ANN)
 
     async def test_a_node_is_listed_while_it_has_rooms(self) -> None:
         """

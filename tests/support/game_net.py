@@ -138,6 +138,10 @@ class MemoryRecording:
 
     taken = length
 
+    @property
+    def has_inputs(self) -> bool:
+        return bool(self.recorded)
+
     def news(self, is_all: bool = False) -> bytes:
         return self.held if is_all else b""
 

@@ -119,3 +119,17 @@ class RedisTests(MemoryTests):
             for _ in range(2)
         ]
         await self.check(node, [other.kill])
+
+    async def test_all_killed(self) -> None:
+        """
+        The same, when both nodes are killed at once, and the Redis keeps its data.
+        """
+        server = redis_for(self)
+        shared = shared_by_nodes(self, server.url)
+        node, other = [
+            await start_leased_node(
+                self, *shared, *_GAMES, "--warm=0", "--lease-seconds=5"
+            )
+            for _ in range(2)
+        ]
+        await self.check(node, [other.kill, node.kill, node.start_again])

@@ -182,7 +182,7 @@ class OwnPolicy:
         host = self._host(kept.plan, room.game, recording, resumed, part.number)
         # An action that was not applied counts for nothing: its player sends it again.
         host.acted[:] = host.applied[:] = kept.applied
-        host.turns = kept.noted
+        host.turns, host.before = kept.noted, (kept.part, kept.recorded)
         return host
 
     def revise(self, room: NodeRoom) -> str:

@@ -243,6 +243,10 @@ def keep_play(host: RoomHost, codec: StateCodec, now: float) -> KeptPlay:
     resumed = room.resumed_from(now)
     point = resumed.point
     events = [one for one in resumed.effects if isinstance(one, Emitted)]
+    part = host.part, host.recording.length
+    if host.before is not None and not host.recording.has_inputs:
+        # Somebody only looked into a room that sleeps.
+        part = host.before
     return KeptPlay(
         room.plan,
         room.game.schema,
@@ -259,8 +263,7 @@ def keep_play(host: RoomHost, codec: StateCodec, now: float) -> KeptPlay:
             for one in events
         ),
         len(events) < len(resumed.effects),
-        host.part,
-        host.recording.length,
+        *part,
         resumed.forfeits,
         room.play.due,
         room.play.turns,

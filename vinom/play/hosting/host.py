@@ -126,6 +126,7 @@ class RoomHost:
     :ivar is_held: must what happened wait, because it is not kept yet?
     :ivar part: which part of its recording it writes; 1 is the first.
     :ivar history: all that happened in it, if its game may change meanwhile.
+    :ivar before: the number of the part before, and its length; of the first part none.
     :ivar turns: seats that the game waited for when their turns were noted last.
     """
 
@@ -149,6 +150,7 @@ class RoomHost:
         """
         self.room, self.part, self.history = room, part, history
         self.keeper: Keeper | None = None
+        self.before: tuple[int, int] | None = None
         self.turns: tuple[int, ...] = ()
         self.is_held = False
         self.outlets: tuple[Outlet, ...] = ()

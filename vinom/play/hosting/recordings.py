@@ -97,6 +97,11 @@ class MatchRecording:
         """Count its bytes, held ones too."""
         return self._written + len(self._held)
 
+    @property
+    def has_inputs(self) -> bool:
+        """Was anything recorded? If not, it has no file."""
+        return self._is_begun or self._written > 0
+
     def news(self, is_all: bool = False) -> bytes:
         """
         Take the bytes that were added since the last call; they end at `taken`.

@@ -24,6 +24,9 @@ from vinom.store.memory.things import Kept, Things
 
 #: A room that is listed is not listed again for this long: a node is about to claim it.
 _TO_CLAIM = 2.0
+#: How long a room's id is kept for a node that has not put a checkpoint yet, and how
+#: long the end of a game is remembered, seconds.
+_RESERVED, _REMEMBERED = 10.0, 86400.0
 
 
 @implementer(INodeStore)
@@ -188,7 +191,7 @@ class MemoryOwnedStore:
                 return Claim("gone" if kept is None else "over")
             fence = 1 if kept is None else kept.fence + 1
             kept = Kept(self.node_id, fence)
-            things[thing_id] = kept
+            things.put(thing_id, kept, things.now() + _RESERVED)
         elif kept.node_id != self.node_id:
             left = self.nodes.left(kept.node_id)
             if left > 0 and kept.node_id != gone:
@@ -211,7 +214,8 @@ class MemoryOwnedStore:
             self.things.pop(thing_id, None)
         elif is_own:
             # A node that was suspended meanwhile must not bring it back.
-            self.things[thing_id] = Kept("", fence, ending=ending)
+            kept = Kept("", fence, ending=ending)
+            self.things.put(thing_id, kept, self.things.now() + _REMEMBERED)
         return is_own
 
     @_answers
@@ -232,6 +236,9 @@ class MemoryOwnedStore:
         """List rooms that no node looks after, or only one that is gone."""
         found, things = [], self.things
         for thing_id, kept in things.due(most):
+            if not kept.data:
+                del things[thing_id]
+                continue
             left = self.nodes.left(kept.node_id) if kept.node_id else 0.0
             if left <= 0:
                 found.append(thing_id.encode())
