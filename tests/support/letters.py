@@ -11,6 +11,7 @@ class Letters(TicTacToe):
     """Three days for each move."""
 
     name = "letters"
+    title = "Letters"
     clock = "wall"
     time_limit = 60 * DAY
     grace_seconds = 7 * DAY

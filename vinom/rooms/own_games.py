@@ -30,6 +30,7 @@ def live_game(room: NodeRoom, member: Member) -> OwnGame:
         room.seating.players(),
         seat in turns,
         None if left is None else round(max(0.0, left), 3),
+        room.round.is_lasting,
     )
 
 
@@ -59,5 +60,5 @@ def kept_game(kept: Checkpoint, age: float, player_id: str) -> OwnGame | None:
     ]
     players.sort(key=lambda one: one.seat)
     return OwnGame(
-        kept.room_id, kept.game, state, seat, tuple(players), seat in turns, left
+        kept.room_id, kept.game, state, seat, tuple(players), seat in turns, left, True
     )

@@ -420,6 +420,7 @@ class OwnGame(Struct, frozen=True):
     :ivar is_turn: does a game that lasts for days wait for you?
     :ivar due: in how many seconds something happens by itself, for example that a turn
         is over; null if nothing does, or it is not known.
+    :ivar lasts: does it go on, and keep your seat, while nobody is connected?
     """
 
     room_id: str
@@ -429,6 +430,7 @@ class OwnGame(Struct, frozen=True):
     players: tuple[RoomSeat, ...]
     is_turn: bool
     due: float | None
+    lasts: bool
 
 
 class OwnGames(Push, frozen=True, tag="own_games", tag_field="type"):

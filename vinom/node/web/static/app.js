@@ -3,6 +3,7 @@
 
 import { Client } from "./vinom.js";
 import { learnGames } from "./games.js";
+import { keepPlayer, takeKept } from "./kept.js";
 import { showLobby } from "./lobby.js";
 import { joinByLink, watchOffers } from "./party.js";
 import { showRoom } from "./room.js";
@@ -22,6 +23,8 @@ let client;
 let leave = () => {};
 /** @type {any} */
 let ticking;
+/** @type {any} */
+let keeping;
 
 /** Read the address: `#room=…&game=…` is a room, `&watch=1` watches it; otherwise the lobby. */
 function place() {
@@ -156,6 +159,9 @@ function follow() {
   if (client.status === "refused" || client.status === "replaced") return;
   leave();
   joinByLink(client);
+  clearTimeout(keeping);
+  // By then the room has been joined.
+  keeping = setTimeout(() => keepPlayer(client), 2000);
   const { room, game, watch } = place();
   const shown = { main, client, catalogue };
   if (room === null) {
@@ -180,6 +186,7 @@ async function learn() {
 }
 
 async function begin() {
+  await takeKept();
   open();
   me.addEventListener("click", askName);
   makeSwitch(/** @type {HTMLElement} */ (document.getElementById("sound")));

@@ -74,6 +74,7 @@ const MOST_ACTIONS = 64;
  * @property {Member[]} players
  * @property {boolean} is_turn does a game that lasts for days wait for the client?
  * @property {number | null} due in how many seconds something happens by itself
+ * @property {boolean} lasts does it keep the seat while nobody is connected?
  *
  * @typedef {object} Peek How a room looks to spectators.
  * @property {string} room_id
