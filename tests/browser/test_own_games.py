@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.support import letters
+from tests.support.browsers import PHONE
 from tests.support.pages import PageTestCase
 from tests.support.whole_node import WholeNode
 
@@ -32,5 +33,8 @@ class OwnGamesTests(PageTestCase):
         ann.see("With Bob: ")
         self.check(ann)
         self.picture("own", ann)
+        ann.resize(PHONE)
+        self.check(ann)
+        self.picture("own-phone", ann)
         ann.press("Return to your Letters")
         ann.until("return !!document.querySelector('.ttt')")

@@ -63,6 +63,13 @@ export function roomWords({ connected, taken, seats, state, spectators }) {
  */
 export function showHappening({ client }) {
   const list = h("ul.rooms");
+  const ownList = h("ul.rooms");
+  const yours = h(
+    "section.yours",
+    { "aria-labelledby": "yours-title", hidden: true },
+    h("h2", { id: "yours-title" }, "Your games"),
+    h("div.card.flush", null, ownList),
+  );
   const count = h("span.muted");
   const waiting = h("div.queue-box");
   const now = button("", () => element.scrollIntoView({ behavior: "smooth" }), { class: "now", hidden: true });
@@ -128,7 +135,9 @@ export function showHappening({ client }) {
     const mine = client.match;
     // Our own match is listed apart: the list may not have it.
     const others = matches.filter((one) => one.room_id !== mine?.match_id);
-    const rows = [mine && ours(mine), ...asleep.map(ownRow), ...rooms.map(roomRow), ...others.map(matchRow)].filter(Boolean);
+    const rows = [mine && ours(mine), ...rooms.map(roomRow), ...others.map(matchRow)].filter(Boolean);
+    yours.hidden = asleep.length === 0;
+    swap(ownList, asleep.map(ownRow));
     const alive = rooms.filter((one) => one.connected > 0).length + others.length;
     now.hidden = alive === 0;
     now.textContent = `${plural(alive, "game")} now`;
@@ -237,6 +246,7 @@ export function showHappening({ client }) {
     waiting,
     queue,
     now,
+    yours,
     element,
     stop() {
       isOver = true;

@@ -81,6 +81,7 @@ export function showLobby({ main, client, catalogue }) {
     h("p.lead.muted", null, "Press Play to find an opponent, or invite a friend.", happening.now),
     happening.waiting,
     party.element,
+    happening.yours,
     h("h2.unseen", null, "Games"),
     games,
     happening.element,
