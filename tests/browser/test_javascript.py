@@ -183,9 +183,9 @@ class SdkTests(JavaScriptTestCase):
 
     async def test_packed(self) -> None:
         """
-        The arena's views arrive packed, less than half as long, and are read.
+        Views with grids arrive packed, less than half as long, and are read.
         """
-        await self.play("packed")
+        await self.play("packed", "--game=benchmarks.games.swarm:Swarm")
 
     async def test_patches(self) -> None:
         """

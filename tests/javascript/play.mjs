@@ -414,13 +414,12 @@ const scenarios = {
       if (packed) sizes.push(packed[1].length);
       return raw.call(this, name, data, ...rest);
     };
-    const room = await client.join("arena", { roomId: `arena-${process.pid}` });
-    for (let bots = 0; bots < 7; bots++) await room.addBot();
+    const room = await client.join("swarm", { roomId: `swarm-${process.pid}` });
     await room.start().catch(() => {});
     await until(room, () => sizes.length > 40);
-    const { tick, players } = room.view;
-    assert.equal(players.length, 8);
-    assert.equal(players[0].length, 10);
+    const { tick, runners } = room.view;
+    assert.equal(runners.length, 40);
+    assert.deepEqual(Object.keys(runners[0]), ["x", "y", "angle", "health", "kind"]);
     await until(room, () => room.view.tick > tick + 5);
     const view = JSON.stringify(room.view).length;
     sizes.sort((one, other) => one - other);

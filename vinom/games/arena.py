@@ -21,7 +21,6 @@ from vinom.game import (
     Chance,
     Event,
     Game,
-    Grid,
     Outcome,
     Seat,
     State,
@@ -223,14 +222,6 @@ class ArenaSetup(Struct, frozen=True):
     reach: int = REACH
 
 
-# What a view packs into one byte, two, and four.
-Small = Annotated[int, Grid(1, 0, 255)]
-Across = Annotated[int, Grid(1, 0, WIDTH)]
-Moved = Annotated[int, Grid(1, -DASH_SPEED, DASH_SPEED)]
-Wanted = Annotated[int, Grid(1, -FULL, FULL)]
-Counted = Annotated[int, Grid(1, 0, (1 << 32) - 1)]
-
-
 class Player(State, frozen=True, array_like=True):
     """
     One player; on the wire an array of these, in this order.
@@ -242,16 +233,16 @@ class Player(State, frozen=True, array_like=True):
     :ivar to_x: the direction the player wants, as in `Move`; ``to_y`` likewise.
     """
 
-    x: Across
-    y: Across
-    vx: Moved = 0
-    vy: Moved = 0
-    points: Small = 0
-    dash: Small = 0
-    rest: Small = 0
-    safe: Small = 0
-    to_x: Wanted = 0
-    to_y: Wanted = 0
+    x: int
+    y: int
+    vx: int = 0
+    vy: int = 0
+    points: int = 0
+    dash: int = 0
+    rest: int = 0
+    safe: int = 0
+    to_x: int = 0
+    to_y: int = 0
 
 
 class ArenaView(Struct, frozen=True):
@@ -264,14 +255,14 @@ class ArenaView(Struct, frozen=True):
     :ivar rematch: seats that ask for another round.
     """
 
-    tick: Counted
-    ends: Counted
-    round: Counted
+    tick: int
+    ends: int
+    round: int
     phase: Phase
     players: tuple[Player | None, ...]
-    gems: tuple[tuple[Across, Across], ...]
-    winners: tuple[Small, ...]
-    rematch: tuple[Small, ...]
+    gems: tuple[tuple[int, int], ...]
+    winners: tuple[int, ...]
+    rematch: tuple[int, ...]
 
 
 class ArenaState(State, frozen=True):
