@@ -217,6 +217,43 @@ class EditedTests(EditedCase):
         self.add(self.ann, 2, 1)
         self.assertEqual(self.heard()["view"], {"total": 61})
 
+    def test_failed(self) -> None:
+        """
+        A room whose game has failed waits for its author, who is told the lines at
+        fault; with better rules it goes on, with what had failed.
+        """
+        self.save(("> 100", "> 100 + 0 / (action.number - 50)"))
+        self.add(self.ann, 1, 3)
+        self.add(self.bob, 1, 50)
+        self.flushLoggedErrors(ZeroDivisionError)
+        told = self.edited.facts()["told"]["r1"]
+        self.assertIn("ZeroDivisionError: division by zero", told)
+        self.assertIn("tally.py", told)
+        self.assertNotIn("vinom/play", told)
+        self.add(self.ann, 2, 3)
+        self.assertNotIn("room_closed", [one["type"] for one in self.ann.heard()])
+        told = self.save(("> 100", "> 100 + 0 / (action.number - 50)"))
+        self.assertIn("1 of 2 inputs kept: seat 1: act", told)
+        self.assertEqual(self.heard()["view"], {"total": 3})
+        self.add(self.bob, 2, 50)
+        self.assertEqual(self.save(), "2 of 2 inputs kept")
+        self.assertEqual(self.heard()["view"], {"total": 53})
+        self.add(self.ann, 3, 4)
+        self.assertEqual(self.heard()["view"], {"total": 57})
+
+    def test_who_left_a_room_that_failed(self) -> None:
+        """
+        Who leaves while the room waits for its author has left when it goes on.
+        """
+        leaves = "    def left(self, s, seat, now):\n        return State(-7)\n\n"
+        self.save(("> 100", "> 1 / 0"))
+        self.add(self.ann, 1, 3)
+        self.flushLoggedErrors(ZeroDivisionError)
+        self.bob.ask("leave_room")
+        self.world.turn()
+        self.save(("    def view(", f"{leaves}    def view("))
+        self.assertEqual(self.heard()["view"], {"total": -7})
+
     def test_start_fails(self) -> None:
         """
         A game that fails at its start ends the room, with the author's lines; one for
@@ -235,7 +272,8 @@ class EditedTests(EditedCase):
         self.world.turn()
         self.save(("(2, 2)", "(3, 3)"))
         self.assertIn(
-            "the room was closed: tally is for 3 to 3 players", self.edited.told["r2"]
+            "the room was closed: tally is for 3 to 3 players",
+            self.edited.facts()["told"]["r2"],
         )
         self.assertEqual(dan.heard()[-1]["type"], "room_closed")
 

@@ -117,14 +117,14 @@ class PeekTests(SynchronousTestCase):
 
 
 class FaultTests(SynchronousTestCase):
-    def crash(self, *, is_edited: bool) -> Any:
-        """Let a game fail; returns what its player is sent of that."""
+    def crash(self, *, is_edited: bool) -> tuple[Any, dict[str, str] | None]:
+        """Let a game fail; what its player is sent last, and its author is told."""
         world = RoomsWorld(is_edited=is_edited)
         ann, _ = world.joined("ann", "r1", "pair")
         bob, _ = world.joined("bob", "r1", "pair")
         self.act(world, ann)
         self.flushLoggedErrors(ZeroDivisionError)
-        return bob.heard()[-1]["data"]
+        return bob.heard()[-1], world.rooms.told
 
     def act(self, world: RoomsWorld, line: PlayerLine) -> None:
         """Play the action at which the game fails."""
@@ -133,10 +133,12 @@ class FaultTests(SynchronousTestCase):
 
     def test_for_the_author(self) -> None:
         """
-        Where games are developed, a player of a game that fails is sent the game's own
-        lines of the traceback, without Vinom's.
+        Where games are developed, the author of a game that fails is told the game's
+        own lines of the traceback, without Vinom's, and the room stays.
         """
-        fault = self.crash(is_edited=True)["fault"]
+        last, told = self.crash(is_edited=True)
+        self.assertNotEqual(last["type"], "room_closed")
+        fault = (told or {})["r1"]
         self.assertIn("ZeroDivisionError: the game is broken", fault)
         self.assertIn("live_rooms.py", fault)
         self.assertNotIn("play/play.py", fault)
@@ -145,7 +147,7 @@ class FaultTests(SynchronousTestCase):
         """
         Elsewhere players are sent nothing of a game's code.
         """
-        closed = self.crash(is_edited=False)
+        closed = self.crash(is_edited=False)[0]["data"]
         self.assertEqual((closed["reason"], closed["fault"]), ("crashed", ""))
 
     def test_no_line_of_the_author(self) -> None:

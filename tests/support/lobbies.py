@@ -315,7 +315,7 @@ class LobbyWorld:
                 parts.get("room_bounds", RoomBounds()),
                 parts.get("guard"),
                 parts.get("results", self.results),
-                parts.get("is_edited", False),
+                {} if parts.get("is_edited") else None,
             ),
             self.games,
             matches=self._match_rooms(parts.get("watching")),

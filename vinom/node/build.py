@@ -667,7 +667,7 @@ def build_rooms(base: Base, fleet: FleetParts, lobby: Lobby) -> Rooms:
             ),
             guard_games() if notes is None or read_notes(notes).is_guarded else None,
             base.results,
-            is_edited=notes is not None,
+            told=None if notes is None else {},
         ),
         base.games,
         fleets=dict.fromkeys(settings.games or (), fleet.servers),

@@ -65,7 +65,7 @@ class EditedGames(Service):
     """
     Take over the rules that an author saves, in all rooms.
 
-    :ivar told: by room, what became of its inputs, in words.
+    :ivar rooms: set before it starts.
     """
 
     name = "edited games"
@@ -78,8 +78,7 @@ class EditedGames(Service):
         self._path, self._games = path, games
         self._rules = read_notes(path).rules
         self._stamp = 0
-        self.told: dict[str, str] = {}
-        self.rooms: Rooms | None = None
+        self.rooms: Rooms
         self._looking = LoopingCall(self._look)
 
     def startService(self) -> None:
@@ -99,7 +98,7 @@ class EditedGames(Service):
                 for name in ("game", "build", "pages", "error")
             },
             "rules": self._rules,
-            "told": self.told,
+            "told": self.rooms.told,
         }
 
     def _look(self) -> None:
@@ -127,10 +126,12 @@ class EditedGames(Service):
         vars(game).clear()
         vars(game).update(vars(fresh))
         game.__class__ = type(fresh)
-        self.told.clear()
-        for room in tuple(self.rooms.directory.rooms.values()) if self.rooms else ():
+        all_told = self.rooms.told
+        assert all_told is not None
+        all_told.clear()
+        for room in tuple(self.rooms.directory.rooms.values()):
             if room.game is game and (told := room.policy.revise(room)):
-                self.told[room.room_id] = told
+                all_told[room.room_id] = told
                 # `vinom dev` prints warnings.
                 log = _log.info if told.endswith(" inputs kept") else _log.warn
                 log("room {room_id}: {told}", room_id=room.room_id, told=told)

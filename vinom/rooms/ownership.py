@@ -136,7 +136,7 @@ class OwnPolicy:
             relayed.open(room.opener)
             return relayed
         recording = context.recordings.open(plan, game, context.clock.seconds())
-        history = History(plan, recording.record) if context.is_edited else None
+        history = History(plan, recording.record) if context.told is not None else None
         return self._host(plan, game, recording, history=history)
 
     def _host(

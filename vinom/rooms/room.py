@@ -27,8 +27,7 @@ from vinom.errors import Code, Refused
 from vinom.fleet.relay.room import Host
 from vinom.game import Game, ensure_level
 from vinom.lobby.conversation.conversation import Conversation, Membership
-from vinom.play.room import own_lines
-from vinom.rooms.round import RoomContext, RoomTerms, Round
+from vinom.rooms.round import RoomContext, RoomTerms, Round, show_fault
 from vinom.rooms.seating import BotSeat, DialedSeat, Member, Seating, Sitter
 
 #: How long a seat is kept for somebody who was sent here from a queue, seconds.
@@ -221,8 +220,9 @@ class NodeRoom:
         if self.round.is_closed:
             return
         fault = ""
-        if self.context.is_edited and self.broadcast.end is not None:
-            fault = _show_fault(self.name, self.broadcast.end[1])
+        if self.context.told is not None and self.broadcast.end is not None:
+            report = self.broadcast.end[1]
+            fault = "" if report is None else show_fault(self.name, report)
         self.round.stop(forget=True, reason=reason)
         self.policy.closed()
         played = self.round.played
@@ -662,12 +662,3 @@ def taken_over(room_id: str) -> Refused:
         "a newer connection has your place in this room",
         {"room_id": room_id},
     )
-
-
-def _show_fault(game: str, report: str | None) -> str:
-    """Show the author of a game that failed its own lines, on a terminal too."""
-    if report is None:
-        return ""
-    fault = own_lines(report)
-    _log.error("{game}:\n{fault}", game=game, fault=fault)
-    return fault

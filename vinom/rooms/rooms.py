@@ -96,6 +96,7 @@ class Rooms(Service):
         :param visits: takes players to rooms of other nodes.
         """
         self._context, self._games, self._matches = context, games, matches
+        self.told = context.told
         self._bounds, self._visits = context.bounds, visits
         self._keeping = keeping
         self.directory = RoomDirectory(context, matches, keeping)

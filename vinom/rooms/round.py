@@ -30,7 +30,7 @@ from vinom.play.guard import Guard
 from vinom.play.hosting.host import RoomHost
 from vinom.play.hosting.keeping import RoomKeeper
 from vinom.play.hosting.recordings import Recordings
-from vinom.play.room import Forfeited
+from vinom.play.room import Forfeited, own_lines
 from vinom.rooms.broadcast import Broadcast
 from vinom.rooms.seating import BotSeat, Member, Seating, Sitter
 
@@ -162,6 +162,8 @@ class Timetable:
         return [member for member in members if now >= member.lost_at + self._grace]
 
 
+_log = Logger()
+
 #: Rooms that start may take so long in one turn of the reactor, seconds; the one that
 #: is being started is not interrupted.
 _START_SECONDS = 0.02
@@ -169,6 +171,13 @@ _START_SECONDS = 0.02
 MOST_HELD = 1024
 #: Everybody is sent the ids of actions, and JavaScript cannot count further.
 _HIGHEST_ID = (1 << 53) - 1
+
+
+def show_fault(game: str, report: str) -> str:
+    """Show the author of a game that failed its own lines, on a terminal too."""
+    fault = own_lines(report)
+    _log.error("{game}:\n{fault}", game=game, fault=fault)
+    return fault
 
 
 @attrs.frozen
@@ -284,8 +293,8 @@ class RoomContext:
     :ivar bounds: what rooms may cost.
     :ivar guard: ends calls into games that take too long.
     :ivar results: notes how rounds end.
-    :ivar is_edited: do authors write the games meanwhile? Then members are sent why
-        one failed, and rooms can go on by other rules.
+    :ivar told: if authors write the games meanwhile: by room, what they are told of it.
+        Then rooms can go on by other rules, also if their game has failed.
     :ivar pacing: decides whether one more may start in this turn of the reactor.
     """
 
@@ -297,7 +306,7 @@ class RoomContext:
     bounds: RoomBounds = RoomBounds()
     guard: Guard | None = None
     results: ResultWatch | None = None
-    is_edited: bool = False
+    told: dict[str, str] | None = None
     pacing: StartPacing = attrs.field(init=False)
 
     @pacing.default
@@ -350,8 +359,6 @@ class Round:
     :ivar is_closed: nothing happens any more.
     """
 
-    _log = Logger()
-
     def __init__(
         self,
         context: RoomContext,
@@ -392,6 +399,8 @@ class Round:
             self.grace if self._lasts else bounds.close_seconds,
         )
         self._shows_each = self._is_start_announced = self._is_awake = False
+        # What has failed, and waits for other rules.
+        self._failed: Host | None = None
         # What players did while a checkpoint was on its way.
         self._held: deque[tuple[Member, Envelope]] = deque()
         self._armed_for = -inf
@@ -520,7 +529,7 @@ class Round:
                     self._alarm.arm()
         except Exception:
             # Our fault, not its game's: the other rooms must not suffer.
-            self._log.failure("room {room_id} failed", room_id=self._terms.room_id)
+            _log.failure("room {room_id} failed", room_id=self._terms.room_id)
             self._room.close("crashed")
 
     def _note_turns(self, host: RoomHost) -> None:
@@ -663,7 +672,7 @@ class Round:
             played = self._room.lay(plan, now)
         except Refused as refusal:
             # Options and loadouts were checked when they came; teams were not.
-            self._log.error(
+            _log.error(
                 "room {room_id} cannot start: {why}", room_id=room_id, why=refusal
             )
             self._room.close("crashed")
@@ -716,6 +725,14 @@ class Round:
             self.play(played)
             # The part of the view that never changes may be another one now.
             self._announce_start()
+            # A game that has failed did not learn who came and went.
+            for seat, who in enumerate(self._seating.seats):
+                if isinstance(who, Member):
+                    is_here = who.conversation is not None
+                    call = played.room.join if is_here else played.room.drop
+                    self.change_seat(call, seat)
+                elif who is None:
+                    self.change_seat(played.room.leave, seat)
         self._room.changed()
         self.arm()
         self.flush_soon()
@@ -726,7 +743,7 @@ class Round:
             call(seat, self._seconds())
         except Refused as refusal:
             # Only a room that is closed refuses, and `flush` finds that out.
-            self._log.debug(
+            _log.debug(
                 "room {room_id}: {why}", room_id=self._terms.room_id, why=refusal
             )
 
@@ -804,6 +821,13 @@ class Round:
             # All players have left: the room waits a while for others.
             self._clear(played)
             self.arm()
+            return
+        told = self._context.told
+        if told is not None and report is not None and played.room.version:
+            # Its author may save better rules: everybody stays, and all of it is kept.
+            if self._failed is not played:
+                self._failed = played
+                told[self._terms.room_id] = show_fault(self._terms.name, report)
             return
         self._room.close(end.reason, end.outcome, end.view_hash)
 

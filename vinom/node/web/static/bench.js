@@ -88,6 +88,7 @@ export function makeBench({ room, client, redraw }) {
   const which = h("output", { for: "bench-state" });
   const newest = button("Newest", () => show(-1));
   const told = h("p.muted", { role: "status" });
+  const fault = h("pre.fault", { tabindex: 0, "aria-label": "Traceback", hidden: true });
   const cut = button("", toggleCut);
 
   function look() {
@@ -162,7 +163,11 @@ export function makeBench({ room, client, redraw }) {
   /** @param {any} event */
   function tell({ detail }) {
     const words = detail.told[room.roomId];
-    told.textContent = words ? `Version ${detail.build} of the game: ${words}.` : "Save the game, and this round goes on by its new rules.";
+    const hasFailed = words?.includes("\n") ?? false;
+    fault.hidden = !hasFailed;
+    fault.textContent = hasFailed ? words : "";
+    if (hasFailed) told.textContent = "The game has failed. Save it mended, and this round goes on.";
+    else told.textContent = words ? `Version ${detail.build} of the game: ${words}.` : "Save the game, and this round goes on by its new rules.";
   }
 
   const undo = [
@@ -183,6 +188,7 @@ export function makeBench({ room, client, redraw }) {
     { "aria-labelledby": "bench-title" },
     h("h2", { id: "bench-title" }, "vinom dev"),
     told,
+    fault,
     h("div.knob", null, h("label", { for: "bench-state" }, "Look back"), which, back, newest),
     knob("delay", "Delay", "ms", 1000, 25),
     knob("loss", "Loss", "%", 50, 1),
