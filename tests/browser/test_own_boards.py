@@ -264,7 +264,16 @@ class ConnectFourTests(PageTestCase):
         became of the round when the game was saved; play goes on meanwhile.
         """
         self.allow_network_complaints()
-        folder, port = self.develop_example()
+        folder = Path(self.mktemp())
+        copytree(EXAMPLE, folder, ignore=lambda *_: ["__pycache__"])
+        game = folder / "connectfour.py"
+        # A machine that does much else must not lose by time.
+        text = game.read_text().replace(
+            "    icon = ", "    turn_seconds = 600.0\n    icon = ", 1
+        )
+        self.assertIn("turn_seconds", text)
+        game.write_text(text)
+        port = self.develop(folder, "connectfour:ConnectFour")
         first, second = self.in_turn(*self.two(port))
         for column in (3, 2):
             self.drop(first, column)
@@ -294,8 +303,6 @@ class ConnectFourTests(PageTestCase):
         second.press("Connect again")
         self.wait_for(second, "online")
         self.drop(second, 6)
-        game = folder / "connectfour.py"
-        text = game.read_text()
         game.write_text(f"{text}\n# Saved.\n")
         first.see("inputs kept")
         self.assertEqual(self.discs(first), 6)
