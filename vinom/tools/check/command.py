@@ -19,7 +19,7 @@ from vinom.game import Game
 from vinom.play.game_loader import find_game
 from vinom.play.hosting.guarding import guard_games
 from vinom.tools.check.line import Finding, Trial
-from vinom.tools.check.sightings import PLACES, Sightings
+from vinom.tools.check.shown import PLACES, Sightings
 from vinom.tools.check.trial import first_disagreement
 from vinom.tools.check.twin import check_twin
 from vinom.tools.check.workers import Task, Workers, play_task

@@ -8,32 +8,318 @@ is sent (`setup`, an outcome, an event) may not depend on a fact that their view
 Fields of the state that a game lists as `shared` are excepted from the last two.
 
 What a game declares `secret` or `hidden` is tested strictly, by pairs of states that
-differ in it alone: until the game says that it is `revealed`, nothing that another
-audience is sent may differ. What an action reveals of it goes into fields of the state
-that the game lists in `reveals`.
+differ in it alone, and by pairs of steps from them: until the game says that it is
+`revealed`, nothing that another audience is sent may differ. What an action reveals of
+it goes into fields of the state that the game lists in `reveals`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import enum
+import re
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import attrs
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 
-from vinom.game import Event, Game, Step
+from vinom.game import Chance, Event, Game, Step, put
 from vinom.play.guard import TooSlow
 from vinom.play.play import GAME_ERRORS
-from vinom.tools.check.declared import Secret, mistakes
-from vinom.tools.check.shown import Shown, first_difference
-from vinom.tools.check.sightings import Sightings
-from vinom.tools.check.variants import (
-    Pool,
-    Variant,
-    have_one_shape,
-    sampled,
-    with_other_secrets,
-)
-from vinom.turns import TurnGame
+from vinom.tools.check.shown import Shown, Sightings, first_difference
+from vinom.turns import TurnGame, TurnState
+
+#: Most facts to change in one state; larger states are sampled evenly.
+MOST_FACTS = 300
+#: Values of one shape that a pool keeps.
+MOST_KEPT = 6
+#: What a chance's position changes by.
+_FAR = 0x5DEECE66D
+_FIRST_INDEX = re.compile(r"[^\[\].]*\[(\d+)\]")
+
+
+@attrs.frozen
+class Variant:
+    """
+    A state with one changed fact.
+
+    :ivar path: which fact, for example ``cards[1]``.
+    :ivar state: the changed state.
+    :ivar is_chance: is the fact part of a chance?
+    :ivar is_whole: was all of a secret changed, and not one fact?
+    """
+
+    path: str
+    state: Any
+    is_chance: bool
+    is_whole: bool = False
+
+    @property
+    def field(self) -> str:
+        """The field of the state that has this fact."""
+        return self.path.partition("[")[0].partition(".")[0]
+
+    @property
+    def index(self) -> int | None:
+        """The first index after the field; of a secret field, the seat."""
+        found = _FIRST_INDEX.match(self.path)
+        return int(found[1]) if found else None
+
+
+@attrs.define
+class Pool:
+    """
+    Values that were seen in play, to put one in place of another.
+
+    Only a value of the same shape, with as many items everywhere, takes the place of
+    another: how many cards a hand has is not its secret.
+    """
+
+    _kept: dict[Hashable, list[Any]] = attrs.field(factory=dict)
+
+    def swap(self, name: str, value: Any) -> list[Any]:
+        """
+        Keep a value, and list the others that could be in its place.
+
+        :param name: what the value is; others are of the same name.
+        """
+        kept = self._kept.setdefault((name, _shape(value)), [])
+        others = [one for one in kept if one != value]
+        if len(others) == len(kept):
+            kept.append(value)
+            del kept[:-MOST_KEPT]
+        return others
+
+
+def _shape(value: Any) -> Hashable:
+    if type(value) is tuple:
+        return tuple(map(_shape, value))
+    if isinstance(value, Struct):
+        parts = (getattr(value, name) for name in value.__struct_fields__)
+        return (type(value).__qualname__, *map(_shape, parts))
+    return type(value).__qualname__
+
+
+def have_one_shape(one: Any, other: Any) -> bool:
+    """Could the one value be in the place of the other?"""
+    return _shape(one) == _shape(other)
+
+
+def with_other_secrets(game: Game[Any, Any], state: Any, pool: Pool) -> list[Variant]:
+    """Put other values seen in play in place of what is `secret` or `hidden`."""
+    found = []
+    for name in game.secret:
+        entries = getattr(state, name)
+        # All entries are kept before one takes the place of another.
+        for entry in entries:
+            pool.swap(name, entry)
+        for seat, entry in enumerate(entries):
+            for other in pool.swap(name, entry):
+                changed = {name: put(entries, seat, other)}
+                other = msgspec.structs.replace(state, **changed)
+                found.append(Variant(f"{name}[{seat}]", other, False, True))
+    for name in game.hidden:
+        value = getattr(state, name)
+        # A deck has few others of its length.
+        turned = [value[::-1]] if type(value) is tuple else []
+        for other in (*turned, *pool.swap(name, value)):
+            other = msgspec.structs.replace(state, **{name: other})
+            found.append(Variant(name, other, False, True))
+    return found
+
+
+def sampled(state: Any) -> list[Variant]:
+    """Change the facts of a state, or of an action, one at a time."""
+    variants = list(_variants(state, "", False))
+    return variants[:: 1 + len(variants) // MOST_FACTS]
+
+
+def _variants(value: Any, path: str, is_chance: bool) -> Iterator[Variant]:
+    """Change each leaf of a value, one at a time."""
+    changed: Any = None
+    if isinstance(value, enum.Enum):
+        members = list(type(value))
+        changed = members[(members.index(value) + 1) % len(members)]
+    elif isinstance(value, bool):
+        changed = not value
+    elif isinstance(value, int):
+        # A chance's position: by enough to change views that show a part of it.
+        changed = value ^ _FAR if is_chance else value + 1
+    elif isinstance(value, float):
+        changed = value + 1.0
+    elif isinstance(value, str):
+        changed = value[:-1] + chr(ord(value[-1]) ^ 1) if value else "x"
+    elif isinstance(value, bytes):
+        # Every byte of a chance's key, as a view may show any part of it.
+        kept = 0 if is_chance else len(value) - 1
+        changed = value[:kept] + bytes(b ^ 1 for b in value[kept:]) if value else b"x"
+    elif type(value) is tuple:
+        for index, item in enumerate(value):
+            for inner in _variants(item, f"{path}[{index}]", is_chance):
+                whole = (*value[:index], inner.state, *value[index + 1 :])
+                yield attrs.evolve(inner, state=whole)
+    elif isinstance(value, Struct):
+        for name in value.__struct_fields__:
+            inner_path = f"{path}.{name}" if path else name
+            chance = is_chance or type(value) is Chance
+            for inner in _variants(getattr(value, name), inner_path, chance):
+                # The class itself may refuse such a value.
+                with suppress(ValueError, TypeError):
+                    other = msgspec.structs.replace(value, **{name: inner.state})
+                    yield attrs.evolve(inner, state=other)
+    if changed is not None:
+        yield Variant(path, changed, is_chance)
+
+
+@attrs.frozen
+class Secret:
+    """
+    One thing that not everybody may see.
+
+    :ivar name: of the field, or of a seat's entry in it: ``ships[0]``.
+    :ivar seat: whose it is; ``None`` if nobody may see it.
+    """
+
+    name: str
+    seat: int | None
+
+    @classmethod
+    def of(cls, game: Game[Any, Any], variant: Variant) -> Secret | None:
+        """Name the secret that a variant changes, if it changes one."""
+        if variant.field in game.secret and variant.index is not None:
+            return cls(f"{variant.field}[{variant.index}]", variant.index)
+        return cls(variant.field, None) if variant.field in game.hidden else None
+
+    @property
+    def words(self) -> str:
+        """Name it in a sentence."""
+        return f"{self.name}, which is {self.kind},"
+
+    @property
+    def kind(self) -> str:
+        """How it is declared."""
+        return "hidden" if self.seat is None else "secret"
+
+    def others(self, shown: Shown) -> list[Hashable]:
+        """List the audiences that may not see it."""
+        owner = () if self.seat is None else (shown.keys[self.seat],)
+        return [key for key in shown.views if key not in owner]
+
+    def by_state(self, before: Shown, after: Shown) -> Iterator[str]:
+        """
+        List who is shown what, of two states that differ in this alone.
+
+        :param before: what the one shows.
+        :param after: what the other shows, to the same audiences.
+        """
+        if before.revealed or after.revealed:
+            return
+        if self.seat is not None and before.keys[self.seat] == before.keys[-1]:
+            yield (
+                f"{self.name} is secret, yet audience() gives seat {self.seat} the "
+                f"same key as spectators, so that they see what it sees"
+            )
+        for key in self.others(before):
+            if before.views[key] != after.views[key]:
+                yield (
+                    f"{self.name} is {self.kind}, yet "
+                    f"view() shows something of it to {_whom(key)}; what the rules "
+                    f"reveal, let act() write into another field, and show that"
+                )
+                return
+        for call in ("setup", "outcome"):
+            if getattr(before, call) != getattr(after, call):
+                yield (
+                    f"{self.name} is {self.kind}, yet "
+                    f"{call}() depends on it before the round is revealed()"
+                )
+
+    def by_step(
+        self,
+        game: Game[Any, Any],
+        call: str,
+        steps: tuple[Step[Any], Step[Any]],
+        shown: tuple[Shown, Shown],
+        show: Callable[[Any], Shown | None],
+    ) -> Iterator[str]:
+        """
+        List who is shown what, of two steps that differ because of this alone.
+
+        :param call: the method that made them.
+        :param shown: what their states show.
+        :param show: shows another state.
+        """
+        (one, other), (seen, sees) = steps, shown
+        if seen.revealed or sees.revealed or seen.keys != sees.keys:
+            return
+        others = self.others(seen)
+        for name in _judged(game, one.state):
+            new = getattr(other.state, name, None)
+            if new == getattr(one.state, name) or type(new) is Chance:
+                continue
+            mixed = show(replace(one.state, **{name: new}))
+            if mixed is None or mixed.keys != seen.keys or mixed.revealed:
+                continue
+            blind = [key for key in others if mixed.views[key] != seen.views[key]]
+            if blind:
+                yield (
+                    f"{name!r} is shown to {_whom(blind[0])}, yet {call}() writes "
+                    f"something of {self.words} into it; if the rules reveal that, "
+                    f"list {name!r} in reveals"
+                )
+        first, second = (
+            tuple(
+                event
+                for event in step.events
+                if isinstance(event, Event) and event.kind not in game.reveals
+            )
+            for step in steps
+        )
+        receivers = (*range(len(seen.keys) - 1), None)
+        for seat, key in zip(receivers, seen.keys, strict=True):
+            was, now = seen.told(first, seat), sees.told(second, seat)
+            if key in others and was != now and seen.views[key] == sees.views[key]:
+                whom = "spectators" if seat is None else f"seat {seat}"
+                kind = first_difference(was, now)
+                yield (
+                    f"event {kind!r} shows {whom} something of {self.words} that no "
+                    f"view shows; address it to its owner with to, or if the rules "
+                    f"reveal that, list {kind!r} in reveals"
+                )
+                return
+
+
+def _whom(audience: Hashable) -> str:
+    return "spectators" if audience is None else f"the audience {audience!r}"
+
+
+def _judged(game: Game[Any, Any], state: Any) -> list[str]:
+    """List the fields into which nothing of a secret may be written."""
+    free = {*game.secret, *game.hidden, *game.reveals, *game.shared}
+    if isinstance(game, TurnGame):
+        # Whose turn it is, and who has won, follows from everything.
+        free.update(TurnState.__struct_fields__)
+    return [name for name in state.__struct_fields__ if name not in free]
+
+
+def mistakes(game: Game[Any, Any], state: Any, seats: int) -> Iterator[str]:
+    """List the names in `secret` and `hidden` that can't be meant."""
+    for kind in ("secret", "hidden"):
+        for name in getattr(game, kind):
+            value = getattr(state, name, None)
+            if not hasattr(state, name):
+                yield f"{name!r} is in {kind}, but it is no field of the state"
+            elif kind == "secret" and not (
+                type(value) is tuple and len(value) in (0, seats)
+            ):
+                yield (
+                    f"{name!r} is in secret, but has no entry for each of the {seats} "
+                    f"seats; make it a tuple of {seats}"
+                )
+
 
 #: Of a trial's calls with events, the first few and then every so many are searched.
 FIRST_CALLS, EVERY_CALL = 4, 16

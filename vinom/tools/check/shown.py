@@ -1,7 +1,8 @@
-"""What a state, and the events of a step, show to whom."""
+"""What a state, and the events of a step, show to whom; and a table of all of it."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable
 from typing import Any
 
@@ -75,3 +76,78 @@ def first_difference(one: tuple[bytes, ...], other: tuple[bytes, ...]) -> str:
         if number >= len(shorter) or shorter[number] != event:
             return str(msgspec.msgpack.decode(event)[0])
     return ""
+
+
+_INDEX = re.compile(r"\[\d+\]")
+
+#: Where a fact may be shown: columns of the table of secrets.
+PLACES = ("seats", "spectators", "setup", "events", "outcome")
+#: To whom: words of that table, in their order.
+WORDS = ("own", "one", "some", "all")
+
+
+@attrs.define
+class Sightings:
+    """
+    Who was shown which fields of the states, over many games.
+
+    :ivar fields: by a field's path without indices, the phase, and the place where it
+        was shown: the words for those who were shown it.
+    """
+
+    fields: dict[tuple[str, str], dict[str, set[str]]] = attrs.field(factory=dict)
+
+    def saw(self, path: str, phase: str, place: str, word: str) -> None:
+        """Note a sighting."""
+        self.of(path, phase).setdefault(place, set()).add(word)
+
+    def of(self, path: str, phase: str) -> dict[str, set[str]]:
+        """Return the sightings of a field in a phase, which is listed from now on."""
+        return self.fields.setdefault((_INDEX.sub("[]", path), phase), {})
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """List the table's rows: the field, the phase, and the words for each place."""
+        return [
+            (
+                *where,
+                *(
+                    ", ".join(word for word in WORDS if word in found.get(place, ()))
+                    or "-"
+                    for place in PLACES
+                ),
+            )
+            for where, found in sorted(self.fields.items())
+        ]
+
+    def table(self) -> list[tuple[str, ...]]:
+        """List the rows, one for all phases in which a field is shown alike."""
+        phases: dict[tuple[str, ...], list[str]] = {}
+        alike: dict[str, int] = {}
+        for field, phase, *cells in self.rows():
+            phases.setdefault((field, *cells), []).append(phase)
+        for field, *_ in phases:
+            alike[field] = alike.get(field, 0) + 1
+        return [
+            (field, ", ".join(names) if alike[field] > 1 else "all", *cells)
+            for (field, *cells), names in phases.items()
+        ]
+
+    def add(self, rows: list[tuple[str, ...]]) -> None:
+        """Add the rows of another table."""
+        for field, phase, *cells in rows:
+            self.of(field, phase)
+            for place, cell in zip(PLACES, cells, strict=True):
+                for word in cell.replace("-", "").split(", "):
+                    if word:
+                        self.saw(field, phase, place, word)
+
+    def kept_apart(self) -> list[str]:
+        """List the fields of which each seat alone sees its own entry."""
+        seen: dict[str, set[str]] = {}
+        for (path, _), found in self.fields.items():
+            field = path.partition("[")[0].partition(".")[0]
+            shown = seen.setdefault(field, set())
+            shown |= found.get("seats", set())
+            if found.get("spectators") or found.get("setup"):
+                shown.add("all")
+        return [field for field, words in seen.items() if words == {"own"}]
