@@ -15,8 +15,7 @@ from vinom.errors import StoreUnavailable
 from vinom.fleet.control.messages import AddTicket, Kept, Kick, SeatChanged, Stop
 from vinom.fleet.fleet import Continuity
 from vinom.fleet.records import MatchCopy, MatchRecord, StoredMatch
-from vinom.store.memory.nodes import MemoryNodeStore, MemoryOwnedStore
-from vinom.store.memory.things import Things
+from vinom.store.memory.nodes import MemoryNodeStore, MemoryOwnedStore, Things
 
 
 def shared(world: FleetWorld, node_id: str = "n1") -> Continuity:

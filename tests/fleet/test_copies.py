@@ -14,8 +14,7 @@ from tests.support.supply import FleetWorld
 from vinom.errors import NoCapacity
 from vinom.fleet.control.messages import Kept, KeptTaken, OpenRoom
 from vinom.fleet.records import MatchCopy
-from vinom.store.memory.nodes import MemoryNodeStore, MemoryOwnedStore
-from vinom.store.memory.things import Things
+from vinom.store.memory.nodes import MemoryNodeStore, MemoryOwnedStore, Things
 
 
 class CopyTests(SynchronousTestCase):

@@ -18,8 +18,7 @@ from vinom.errors import LeaseLost
 from vinom.fleet.records import MatchCopy, ServerRecords, StoredMatch
 from vinom.node.adoption import Adoption, Shared
 from vinom.node.claims import Claims
-from vinom.store.memory.nodes import MemoryNodeStore, MemoryOwnedStore
-from vinom.store.memory.things import Things
+from vinom.store.memory.nodes import MemoryNodeStore, MemoryOwnedStore, Things
 
 
 class Found:

@@ -17,8 +17,7 @@ from vinom.base.model import ServerAddress
 from vinom.errors import StoreUnavailable
 from vinom.fleet.records import ServerRecord, ServerRecords
 from vinom.node.claims import Claims
-from vinom.store.memory.nodes import MemoryNodeStore, MemoryOwnedStore
-from vinom.store.memory.things import Things
+from vinom.store.memory.nodes import MemoryNodeStore, MemoryOwnedStore, Things
 
 LEASE = 10.0
 

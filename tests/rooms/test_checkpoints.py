@@ -18,9 +18,8 @@ from vinom.play.hosting.keeping import Keeping
 from vinom.rooms.ownership import NOT_KEPT
 from vinom.rooms.round import RoomBounds
 from vinom.rooms.visits import Visits
-from vinom.store.memory.nodes import MemoryNodeStore, MemoryOwnedStore
+from vinom.store.memory.nodes import MemoryNodeStore, MemoryOwnedStore, Things
 from vinom.store.memory.players import MemoryPlayerStore
-from vinom.store.memory.things import Things
 
 SECONDS = 10.0
 

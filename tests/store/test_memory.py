@@ -35,14 +35,13 @@ from vinom.store.interfaces import (
     IRatingStore,
 )
 from vinom.store.memory.lobby import MemoryLobbyStore
-from vinom.store.memory.nodes import MemoryNodeStore, MemoryOwnedStore
+from vinom.store.memory.nodes import MemoryNodeStore, MemoryOwnedStore, Things
 from vinom.store.memory.players import (
     Lines,
     MemoryOnlineStore,
     MemoryPlayerStore,
     MemoryRatingStore,
 )
-from vinom.store.memory.things import Things
 
 
 class MemoryLobbyStoreTests(LobbyStoreContract, TestCase):

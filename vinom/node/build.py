@@ -120,8 +120,8 @@ from vinom.rooms.matches import MatchRooms
 from vinom.rooms.rooms import Rooms
 from vinom.rooms.round import RoomBounds, RoomContext
 from vinom.rooms.visits import Visits
+from vinom.store.memory.nodes import ROOMS_FILE
 from vinom.store.memory.players import MemoryPlayerStore
-from vinom.store.memory.things import ROOMS_FILE
 
 if TYPE_CHECKING:
     from vinom.fleet.kubernetes.api import Cluster

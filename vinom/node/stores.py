@@ -23,9 +23,8 @@ from vinom.store.interfaces import (
     IRatingStore,
 )
 from vinom.store.memory.lobby import MemoryLobbyStore
-from vinom.store.memory.nodes import MemoryNodeStore, MemoryOwnedStore
+from vinom.store.memory.nodes import MemoryNodeStore, MemoryOwnedStore, Things
 from vinom.store.memory.players import MemoryPlayerStore, MemoryRatingStore
-from vinom.store.memory.things import Things
 
 if TYPE_CHECKING:
     from vinom.store.redis.client import RedisClient

@@ -48,8 +48,8 @@ from vinom.play.hosting.checkpoints import read_checkpoint
 from vinom.play.hosting.keeping import Keeping
 from vinom.rooms.checkpoint import room_named
 from vinom.rooms.directory import RoomDirectory
+from vinom.rooms.lists import kept_game, live_game
 from vinom.rooms.matches import MatchRooms, is_match_id
-from vinom.rooms.own_games import kept_game, live_game
 from vinom.rooms.ownership import RoomOwnership, room_busy, room_ended, room_moves
 from vinom.rooms.room import NodeRoom
 from vinom.rooms.round import RoomContext, RoomTerms
