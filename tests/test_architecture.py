@@ -49,7 +49,7 @@ ADAPTERS: dict[str, str] = {
     "rooms": "*",
     "lobby": "conversation/conversation conversation/identity conversation/online "
     "conversation/provider matches/* matchmaking/matchmaker "
-    "matchmaking/updates matchmaking/parties matchmaking/prematch "
+    "matchmaking/parties matchmaking/prematch "
     "matchmaking/ratings matchmaking/rounds "
     "results/sending results/service",
     "fleet": "control/link fleet gameserver/* kubernetes/api "

@@ -22,8 +22,7 @@ from vinom.lobby.conversation.conversation import Bounds
 from vinom.play.hosting.keeping import Keeping
 from vinom.rooms.round import RoomBounds
 from vinom.store.redis.client import Access, Owner, RedisClient, Script
-from vinom.store.redis.nodes import RedisNodeStore, RedisOwnedStore
-from vinom.store.redis.replicated import ReplicatedSteps
+from vinom.store.redis.nodes import RedisNodeStore, RedisOwnedStore, ReplicatedSteps
 
 _SCRIPT = Script("return 1", "digest")
 

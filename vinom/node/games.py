@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct, defstruct
 
-from vinom.base.settings.named import read_named
+from vinom.base.settings.sources import read_named
 from vinom.errors import Misconfigured
 from vinom.game import Game, NoLoadout, NoOptions
 from vinom.play.game_loader import load_games

@@ -21,13 +21,12 @@ from vinom.node.stores import Stores
 from vinom.store.redis.client import Access, Owner, RedisClient
 from vinom.store.redis.inspection import FoundStore, find_store, make_dial
 from vinom.store.redis.lobby import RedisLobbyStore
-from vinom.store.redis.nodes import RedisNodeStore, RedisOwnedStore
+from vinom.store.redis.nodes import RedisNodeStore, RedisOwnedStore, ReplicatedSteps
 from vinom.store.redis.players import (
     RedisOnlineStore,
     RedisPlayerStore,
     RedisRatingStore,
 )
-from vinom.store.redis.replicated import ReplicatedSteps
 from vinom.store.redis.subscriber import RedisSubscriber
 
 _log = Logger("vinom.store")

@@ -20,8 +20,7 @@ import attrs
 
 from vinom.base.limits.origins import OriginRule
 from vinom.base.messages.lobby import MOST_REGIONS
-from vinom.base.settings.named import JsonTable
-from vinom.base.settings.sources import Sources
+from vinom.base.settings.sources import JsonTable, Sources
 from vinom.base.settings.values import (
     LABEL,
     REALM,

@@ -28,7 +28,7 @@ from vinom.store.memory.players import MemoryPlayerStore, MemoryRatingStore
 
 if TYPE_CHECKING:
     from vinom.store.redis.client import RedisClient
-    from vinom.store.redis.replicated import ReplicatedSteps
+    from vinom.store.redis.nodes import ReplicatedSteps
     from vinom.store.redis.subscriber import RedisSubscriber
 
 _log = Logger("vinom.store")

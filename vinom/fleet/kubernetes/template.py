@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from vinom.base.model import ServerAddress
-from vinom.base.settings.named import explain
+from vinom.base.settings.sources import explain
 from vinom.base.settings.values import LABEL
 from vinom.fleet.kubernetes.objects import (
     GAME_SERVER,

@@ -15,7 +15,7 @@ import attrs
 import msgspec
 from msgspec import Meta, Struct
 
-from vinom.base.settings.named import explain
+from vinom.base.settings.sources import explain
 from vinom.errors import Misconfigured
 
 #: How one of several back ends is chosen.

@@ -39,9 +39,8 @@ from vinom.lobby.matches.service import Matches, seat_plans
 from vinom.lobby.matchmaking.prematch import Prematches
 from vinom.lobby.matchmaking.queues import Queue, Queues
 from vinom.lobby.matchmaking.ratings import Ratings
-from vinom.lobby.matchmaking.rounds import MOST_READ, Rounds, Slices
+from vinom.lobby.matchmaking.rounds import MOST_READ, QueueUpdates, Rounds, Slices
 from vinom.lobby.matchmaking.rules.rule import Proposal
-from vinom.lobby.matchmaking.updates import QueueUpdates
 from vinom.play.choices import canonical_loadout
 from vinom.store.interfaces import ILobbyStore
 from vinom.store.patience import patiently

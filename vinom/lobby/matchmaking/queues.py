@@ -17,7 +17,7 @@ import attrs
 import msgspec
 from msgspec import Meta, Struct
 
-from vinom.base.settings.named import read_named
+from vinom.base.settings.sources import read_named
 from vinom.errors import Code, Misconfigured, Refused
 from vinom.game import Game
 from vinom.lobby.matchmaking.rules.buckets import Buckets
