@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from copy import copy
+from math import inf
 from typing import Any, Literal
 
 import attrs
@@ -24,6 +25,7 @@ from msgspec import Struct
 from vinom.base.model import MatchPlan, SeatPlan, seed_bytes
 from vinom.errors import Rejected
 from vinom.game import Event, Game, Outcome, Seat, ensure_level
+from vinom.play.clock import AWAY_TIMEOUT
 from vinom.play.game_loader import name_of
 from vinom.play.guard import Guard
 from vinom.play.room import REJECTED, BotFailed, Closed, Emitted, Room
@@ -106,7 +108,9 @@ class Match:
         :param guard: interrupts calls that take too long; by default nothing does.
         """
         self._game, self._now = game, 0.0
-        self._room = _TestedRoom(plan, game, 0.0, guard=guard)
+        # As in a room of the node, a game that lasts for days waits for nobody.
+        away = inf if game.clock == "wall" else AWAY_TIMEOUT
+        self._room = _TestedRoom(plan, game, 0.0, guard=guard, away_timeout=away)
         self.events: list[Event] = []
         self.closed = ""
         for seat in range(len(plan.seats)):

@@ -1,0 +1,1 @@
+"""Games written from the manual alone, as somebody new to Vinom would."""
