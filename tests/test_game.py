@@ -320,6 +320,19 @@ class StateTests(SynchronousTestCase):
         self.assertEqual(ranked(()), ())
 
 
+class Die(State, frozen=True):
+    """A part of a state."""
+
+    chance: Chance
+
+
+class Rolled(State, frozen=True):
+    """Chance in odd places."""
+
+    many: tuple[tuple[Chance, ...], ...] = ()
+    die: Die | None = None
+
+
 class ViewTests(SynchronousTestCase):
     """What a game without a `view` of its own shows."""
 
@@ -385,8 +398,8 @@ class ViewTests(SynchronousTestCase):
 
     def test_shows(self) -> None:
         """
-        A declared view is filled from the state's fields and properties; a field that
-        the state lacks is named.
+        A declared view is filled from the state's fields and properties, with what is
+        hidden once the round is over; a field that the state lacks is named.
         """
 
         class Few(Struct, frozen=True):
@@ -399,6 +412,16 @@ class ViewTests(SynchronousTestCase):
         s = Hands(Chance(1))
         self.assertEqual(Fewer().view(s, 0), Few(("QH", None), 1))
 
+        class Whole(Struct, frozen=True):
+            deck: tuple[str, ...] | None
+
+        class AtLast(Cards):
+            secret = ()
+            shows = Whole
+
+        self.assertEqual(AtLast().view(s, "all"), Whole(None))
+        self.assertEqual(AtLast().view(s.with_(over=True), "all"), Whole(("AS",)))
+
         class Wrong(Struct, frozen=True):
             left: int
             right: int
@@ -408,6 +431,24 @@ class ViewTests(SynchronousTestCase):
 
         with self.assertRaisesRegex(TypeError, "Lacking.shows has 'right'"):
             Lacking().view(s, 0)
+
+    def test_chance_in_a_part(self) -> None:
+        """
+        Chance is not shown wherever it is: lists of them are left out, and of a part
+        that has one the author is told.
+        """
+
+        class Rolling(Game[Rolled, Any]):
+            pass
+
+        with self.assertRaisesRegex(TypeError, "Rolled.die holds a Chance, which"):
+            Rolling().view(Rolled(), "all")
+
+        class Hiding(Rolling):
+            hidden = ("die",)
+
+        shown = Hiding().view(Rolled(), "all")
+        self.assertEqual(shown.__struct_fields__, ())
 
     def test_fixed(self) -> None:
         """

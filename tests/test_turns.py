@@ -698,6 +698,17 @@ class RoundTests(SynchronousTestCase):
         self.assertEqual((match.state.winner, match.state.wins), (None, (0,)))
         self.assertEqual((match.state.how, match.outcome.places), ("timeout", ((0,),)))
 
+    def test_a_team_alone(self) -> None:
+        """
+        Once all others have left, a team cannot begin another round by itself.
+        """
+        seats = [Seat(f"p{n}", team=n % 2) for n in range(4)]
+        match = play(variant(Teams, seats=(2, 4)), seats)
+        match.leave(1)
+        match.leave(3)
+        self.assertEqual(match.state.places, ((0, 2), (1, 3)))
+        self.assertEqual(match.rejected(0, Rematch()), "alone")
+
 
 class NewcomerTests(SynchronousTestCase):
     """Players who join after the start."""

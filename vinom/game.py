@@ -582,7 +582,8 @@ class Game(Generic[S, A]):
         By default that is `shows`, filled from the state's fields and properties;
         without it, all fields but the `hidden` and `fixed` ones and each `Chance`. Of
         a `secret` field there are only the entries that the audience owns, and ``None``
-        for the others, until the round is `revealed`.
+        for the others, until the round is `revealed`; and ``None`` for a `hidden` field
+        that `shows` names.
 
         :param audience: one of the keys that `audience` returns.
         """
@@ -590,20 +591,20 @@ class Game(Generic[S, A]):
         state: Any = type(s)
         if not issubclass(state, Struct):
             raise NotImplementedError(f"{game.__name__} must define view()")
-        shown, values = _showing(game, state)
-        if not self.secret or self.revealed(s):
+        shown, values, kept = _showing(game, state)
+        if not kept or self.revealed(s):
             return shown(*values(s))
-        return shown(
-            *(
-                tuple(
+        seen = []
+        for name, value in zip(shown.__struct_fields__, values(s), strict=True):
+            if name in self.hidden:
+                value = None
+            elif name in kept:
+                value = tuple(
                     one if self.audience(s, seat) == audience else None
                     for seat, one in enumerate(value)
                 )
-                if name in self.secret
-                else value
-                for name, value in zip(shown.__struct_fields__, values(s), strict=True)
-            )
-        )
+            seen.append(value)
+        return shown(*seen)
 
     def revealed(self, s: S) -> bool:
         """May everybody see what was secret? By default once the round has ended."""
@@ -773,12 +774,33 @@ def view_of(game: Any, state: Any) -> type[Struct]:
     kept = [
         (each.name, _kept_apart(each.type) if each.name in game.secret else each.type)
         for each in fields(state)
-        if each.name not in (*game.hidden, *game.fixed)
-        and Chance not in (each.type, *get_args(each.type))
+        if each.name not in (*game.hidden, *game.fixed) and not _is_chance(each.type)
     ]
+    for name, kind in kept:
+        if _holds_chance(kind, []):
+            raise TypeError(
+                f"{state.__name__}.{name} holds a Chance, which nobody may see; keep "
+                f"it in a field of its own, or list {name!r} in hidden"
+            )
     said = [base.__doc__ or "" for base in state.__mro__ if base not in State.__mro__]
     about = {"__doc__": "\n\n".join(map(cleandoc, said))}
     return defstruct(f"{game.__name__}View", kept, frozen=True, namespace=about)
+
+
+def _is_chance(kind: Any) -> bool:
+    """Is it a `Chance`, or are these several, or may it be one?"""
+    return kind is Chance or any(map(_is_chance, get_args(kind)))
+
+
+def _holds_chance(kind: Any, known: list[Any]) -> bool:
+    """Is there a `Chance` in a struct, at any depth?"""
+    if kind in known:
+        return False
+    known.append(kind)
+    inner = list(get_args(kind))
+    if isinstance(kind, type) and issubclass(kind, Struct):
+        inner = [each.type for each in fields(kind)]
+    return kind is Chance or any(_holds_chance(one, known) for one in inner)
 
 
 def _kept_apart(kind: Any) -> Any:
@@ -800,9 +822,10 @@ def setup_of(game: Any, state: Any) -> Any:
 @cache
 def _showing(
     game: Any, state: Any
-) -> tuple[type[Struct], Callable[[Any], tuple[Any, ...]]]:
+) -> tuple[type[Struct], Callable[[Any], tuple[Any, ...]], frozenset[str]]:
     """
-    Find what a game without a `view` of its own shows: the struct, and its values.
+    Find what a game without a `view` of its own shows: the struct, its values, and
+    which of its fields are `secret` or `hidden`.
 
     :raises TypeError: `Game.shows` has a field that the state lacks.
     """
@@ -814,7 +837,7 @@ def _showing(
             f"{game.__name__}.shows has {missing[0]!r}, which {state.__name__} lacks; "
             f"name it there, or define view()"
         )
-    if len(names) == 1:
-        get = attrgetter(*names)
-        return shown, lambda s: (get(s),)
-    return shown, attrgetter(*names)
+    kept = frozenset(names) & {*game.secret, *game.hidden}
+    if len(names) < 2:
+        return shown, lambda s: tuple([getattr(s, name) for name in names]), kept
+    return shown, attrgetter(*names), kept

@@ -138,7 +138,8 @@ class Match:
         try:
             room.act(seat, read, self._now, tick)
         finally:
-            room.presence[seat] = how
+            if room.presence[seat] is SeatState.PRESENT:
+                room.presence[seat] = how
         self._settle()
 
     def rejected(self, seat: int, action: Any) -> str:

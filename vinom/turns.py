@@ -460,7 +460,7 @@ class TurnGame(Game[S, A]):
         was_playing = s.phase != OVER and seat in self.playing(s)
         rematch = tuple(one for one in s.rematch if one != seat)
         s = s.with_(gone=(*s.gone, seat), rematch=rematch)
-        if s.phase == OVER and is_agreed(rematch, _here(s), _fewest(s, self)):
+        if s.phase == OVER and _is_enough(s, self) and is_agreed(rematch, _here(s), 1):
             # The others were waiting for this one.
             return self.new_round(s, now)
         if not was_playing:
@@ -517,21 +517,22 @@ def _ask(s: S, game: TurnGame[S, Any], seat: int, now: float) -> S | Step[S]:
     """Note that a seat wants another round; it begins once all who are here do."""
     if s.phase != OVER:
         raise Rejected("round_runs", "this round is not over yet")
-    here = _here(s)
-    if len(here) < _fewest(s, game):
+    if not _is_enough(s, game):
         raise Rejected("alone", "too many players have left for another round")
     if seat in s.rematch:
         return s
     s = s.with_(rematch=tuple(sorted((*s.rematch, seat))))
-    if is_agreed(s.rematch, here, _fewest(s, game)):
+    if is_agreed(s.rematch, _here(s), 1):
         return game.new_round(s, now)
     return Step(s, (Event("asked", {"seat": seat}),))
 
 
-def _fewest(s: TurnState, game: TurnGame[Any, Any]) -> int:
-    """Count the players that a round needs."""
-    options = getattr(s, "options", None)
-    return (game.seats if options is None else game.seats_for(options))[0]
+def _is_enough(s: TurnState, game: TurnGame[Any, Any]) -> bool:
+    """Are there players enough for another round, and not of one team alone?"""
+    here, options = _here(s), getattr(s, "options", None)
+    fewest, _ = game.seats if options is None else game.seats_for(options)
+    teams = {s.teams[seat] for seat in here} if s.teams else set()
+    return len(here) >= fewest and (len(teams) != 1 or len(set(s.teams)) == 1)
 
 
 def _side(s: TurnState, seat: int) -> tuple[int, ...]:

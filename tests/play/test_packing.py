@@ -208,3 +208,7 @@ class PackingTests(SynchronousTestCase):
             bases.keep("all", 0, version, wide)
         self.assertIsNone(bases.keep("all", 200, 203, wide))
         self.assertIs(bases.keep("all", 202, 203, wide), wide)
+        endless = Packed((), (bytes(MOST_BYTES + 1), b"", b""), ())
+        self.assertIsNone(bases.keep("all", 203, 204, endless))
+        self.assertIsNone(bases.keep("all", 204, 205, view))
+        self.assertIs(bases.keep("all", 205, 206, view), view)

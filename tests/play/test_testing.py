@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.support import games
 from tests.support.games import Say
 from vinom.errors import Refused, Rejected
+from vinom.game import Step, Vacate
 from vinom.games.dice import Dice
 from vinom.games.oldmaid import OldMaid
 from vinom.testing import Match, play
@@ -61,6 +62,19 @@ class PlayTests(SynchronousTestCase):
         with self.assertRaises(Refused) as caught:
             match.act(1, {"type": "say", "word": 3})
         self.assertEqual(caught.exception.details["field"], "word")
+
+    def test_vacated(self) -> None:
+        """
+        A seat that the game gives up at its player's action is that player's no more.
+        """
+
+        class Leaving(games.Teller):
+            def act(self, s: Any, seat: int, action: Any, now: float) -> Any:
+                return Step(super().act(s, seat, action, now)).also(Vacate(seat))
+
+        match = play(Leaving, 3)
+        match.act(0, Say("bye"))
+        self.assertEqual(match.rejected(0, Say("hi")), "not_seated")
 
     def test_rejected(self) -> None:
         """

@@ -12,7 +12,9 @@ from tests.play.test_recording import RecordingCase
 from tests.play.test_room import RoomCase, plan_for
 from tests.support.games import Say, Tale, Teller
 from vinom.game import Game, Outcome, State, Table
+from vinom.play.play import Recorded
 from vinom.play.recording import read_recording, replay
+from vinom.play.revision import History, play_again
 from vinom.play.room import Room
 from vinom.testing import play
 from vinom.tools.check.trial import try_game
@@ -120,6 +122,18 @@ class TimerTests(SynchronousTestCase):
         match.act(1, Wait(5.5))
         match.wait(1.0)
         self.assertEqual(match.state.at, (("tide", 4.0), ("storm", 5.5)))
+
+    def test_played_again(self) -> None:
+        """
+        When an author saves better rules, timers come by their names once more.
+        """
+        history = History(plan_for(Sea()), lambda call: None)
+        history.add(Recorded("advance", 4.0, -1, "tide"))
+        history.add(Recorded("act", 5.0, 0, Wait(7.0)))
+        again = play_again(history, Sea())
+        self.assertEqual((again.kept, again.wrong), (2, ""))
+        self.assertEqual(again.play.state.at, (("tide", 4.0),))
+        self.assertEqual((again.play.due, again.play.due_for), (7.0, "storm"))
 
     def test_the_check(self) -> None:
         """

@@ -304,9 +304,11 @@ class Bases:
             self._views[key] = view
             self._bytes += _size(view)
             useful = version - OLDEST_BASE
-            while self._bytes > MOST_BYTES or next(iter(self._views))[1] < useful:
-                _, oldest = self._views.popitem(last=False)
-                self._bytes -= _size(oldest)
+            while self._views:
+                first = next(iter(self._views))
+                if self._bytes <= MOST_BYTES and first[1] >= useful:
+                    break
+                self._bytes -= _size(self._views.pop(first))
         is_base = version > base >= version - OLDEST_BASE
         return self._views.get((audience, base)) if is_base else None
 

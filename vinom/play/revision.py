@@ -93,7 +93,7 @@ def play_again(
         try:
             while play.due is not None and play.due <= raw.time:
                 advances.add(time := max(play.due, play.time), play.version)
-                play.advance(time)
+                play.advance(time, play.due_for)
                 advances.done(play.version)
             if raw.kind != "advance":
                 repeat(play, raw, game)

@@ -111,6 +111,10 @@ class TwinTests(SynchronousTestCase):
         for text, words in (
             ("export const step = () => ({});", "returned no field of the state"),
             (
+                "export const step = () => ({ seen: {} });",
+                "returned no field of the state",
+            ),
+            (
                 "export const step = () => 5;",
                 "tick 1: step() returned 5, not an object",
             ),
@@ -133,6 +137,10 @@ class TwinTests(SynchronousTestCase):
                 "tick 4: TypeE",
             ),
             ("export const move = 5;", "exports no function step"),
+            (
+                "export const step = (s, _, n) => (n > 3 ? process.exit() : {});",
+                "at tick 4: node ended",
+            ),
         ):
             with self.assertRaisesRegex(Misconfigured, words):
                 self.check(game, self.script(text))

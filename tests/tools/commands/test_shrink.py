@@ -15,7 +15,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.play.test_room import plan_for
 from tests.support.games import Say, StandingIn, Teller, Ticking
 from vinom.errors import Misconfigured, Rejected
-from vinom.game import Game, Seat
+from vinom.game import Game, Seat, Step
+from vinom.play.guard import Guard
 from vinom.play.hosting.recordings import Recordings
 from vinom.play.room import Closed, Room
 from vinom.tools.commands import shrink as command
@@ -61,6 +62,13 @@ class BotTrap(StandingIn):
         if sum("dropped" in line for line in s.lines) and seat == 1:
             raise LookupError("from the bot")
         return super().act(s, seat, action, now)
+
+
+class Odd(Teller):
+    """Emits what cannot be sent, with words that are hard to quote."""
+
+    def act(self, s: Any, seat: int, action: Any, now: float) -> Any:
+        return Step(s, ('\x00 """ \\',))  # type: ignore[arg-type]
 
 
 class Impure(Teller):
@@ -252,10 +260,27 @@ class ShrinkTests(SynchronousTestCase):
         """
         Seats, options and the seed stay as they were if the failure needs them.
         """
-        seat = Seat("ann", {"colour": 1}, 0, "a", {"rank": 7})
+        seat = Seat("ann", {"colour": 1}, 0, "a", {"rank": {"elo": [7]}})
         move = command.Move("join", (seat,))
         self.assertEqual(
             command.write_line(move),
-            "match.join(Seat('ann', player_id='a', loadout={'colour': 1}, "
-            "claims={'rank': 7}))",
+            "match.join(Seat('ann', player_id='a', team=0, loadout={'colour': 1}, "
+            "claims={'rank': {'elo': [7]}}))",
         )
+
+    def test_odd_words(self) -> None:
+        """
+        Whatever a game says as it fails, the test is one that runs, and fails.
+        """
+        path = self.record(Odd(), (1.0, 0, "hi"))
+        _, _, test = self.shrink(path, Odd)
+        self.assertIn("GameFault", self.failure(test))
+
+    def test_endless(self) -> None:
+        """
+        What took too long is too long in the test, too, where nothing interrupts it.
+        """
+        trial = command.Trial(plan_for(Teller()), [Teller()], Guard(most_looks=-1))
+        moves = [command.Move("act", (0, {"type": "say", "word": "hi"}))]
+        test = command.write_test(trial, moves, "TooSlow: act() took … s", "x", "m1")
+        self.assertRegex(self.failure(test), "AssertionError: .* not less than -0.05")

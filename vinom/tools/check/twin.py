@@ -156,13 +156,13 @@ class Twin:
             made = json.decode(line)
             if not isinstance(made, dict):
                 return f"tick {tick.n}: step() returned {made!r}, not an object"
-            self.fields.update(made)
+            self.fields.update(name for name, one in made.items() if _says(one))
             for found in _differences(made, after, ""):
                 return f"tick {tick.n}: {found}"
-        if done.returncode:
+        made_ticks = len(done.stdout.splitlines())
+        if done.returncode or made_ticks < len(ticks):
             words = done.stderr.decode(errors="replace").strip().splitlines()
-            why = next((word for word in words if "Error" in word), "node failed")
-            made_ticks = len(done.stdout.splitlines())
+            why = next((word for word in words if "Error" in word), "node ended")
             where = f" at tick {ticks[made_ticks][0].n}" if made_ticks else ""
             raise Misconfigured(f"--twin {self._path}{where}: {why}")
         return None
@@ -175,6 +175,11 @@ class Twin:
             text += file.read_text("utf-8") if file.is_file() else ""
         used = _IN_SCRIPT.findall(_COMMENT.sub("", text))
         return sorted({f"Math.{name}" if name else power for name, power in used})
+
+
+def _says(made: Any) -> bool:
+    """Is anything of this compared?"""
+    return any(map(_says, made.values())) if isinstance(made, dict) else True
 
 
 def _differences(made: Any, right: Any, path: str) -> Iterator[str]:

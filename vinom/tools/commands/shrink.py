@@ -6,7 +6,7 @@ import argparse
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import ceil, floor
 from pathlib import Path
 from textwrap import indent
@@ -18,9 +18,9 @@ import msgspec
 from vinom.base.model import MatchPlan, SeatPlan, seed_bytes
 from vinom.base.printable import say
 from vinom.errors import Misconfigured, Refused, Rejected, Unreadable
-from vinom.game import Game, Seat
+from vinom.game import Game, NoLoadout, Seat
 from vinom.play.game_loader import load_game
-from vinom.play.guard import Guard, TooSlow
+from vinom.play.guard import PAUSE, Guard, TooSlow
 from vinom.play.hosting.guarding import guard_games
 from vinom.play.play import GAME_ERRORS, GameFault
 from vinom.play.recording import Recording, read_recording, replay
@@ -326,6 +326,12 @@ def write_test(
     begin = f"{_seats(trial.plan)}{_more(trial)}"
     if len(trial.games) == 1:
         body = [f"match = play({before}, {begin})", *lines]
+        if wrong.startswith("TooSlow") and trial.guard is not None:
+            # No guard interrupts a test.
+            imports.add("from time import process_time")
+            most = trial.guard.most_looks * PAUSE
+            body = ["began = process_time()", *body]
+            body += [f"self.assertLess(process_time() - began, {most:g})"]
     else:
         imports.add("from msgspec import to_builtins")
         body = ["def end(game):", f"    match = play(game, {begin})"]
@@ -335,6 +341,9 @@ def write_test(
     if "Seat(" in text:
         imports.add("from vinom.game import Seat")
     head = "\n".join(sorted({*imports, "from vinom.testing import play"}))
+    about, wrong = (
+        one.replace("\\", "\\\\").replace('"', '\\"') for one in (about, wrong)
+    )
     return f'''"""Made by vinom shrink: {about}."""
 
 from unittest import TestCase
@@ -354,12 +363,19 @@ class ShrunkTests(TestCase):
 def write_line(move: Move) -> str:
     """Write one line of a test."""
     what = ", ".join(
-        _seat(one.name, one.loadout, one.team, one.player_id, dict(one.claims))
+        _seat(one.name, one.loadout, one.team, one.player_id, _thawed(one.claims))
         if isinstance(one, Seat)
         else repr(one)
         for one in move.what
     )
     return f"match.{move.how}({what})"
+
+
+def _thawed(claims: Any) -> Any:
+    """Write read-only claims as they are written in a test."""
+    if isinstance(claims, Mapping):
+        return {key: _thawed(one) for key, one in claims.items()}
+    return [_thawed(one) for one in claims] if isinstance(claims, tuple) else claims
 
 
 def _seats(plan: MatchPlan) -> str:
@@ -382,7 +398,11 @@ def _seat(
         "loadout": loadout,
         "claims": claims,
     }
-    more = [f", {key}={value!r}" for key, value in fields.items() if value]
+    more = [
+        f", {key}={value!r}"
+        for key, value in fields.items()
+        if value not in (None, "", {}, NoLoadout())
+    ]
     return f"Seat({name!r}{''.join(more)})"
 
 

@@ -18,16 +18,16 @@ _PLAIN = {
 _ROOM = """\
 /** A room of vinom.js with this game: `room as unknown as {title}Room`. */
 export interface {title}Room
-  extends Omit<Room, "act" | "on" | "options" | "setup" | "view"> {{
+  extends Omit<vinom.Room, "act" | "on" | "options" | "setup" | "view"> {{
   /** What the game shows you; null before play begins. */
   readonly view: {view} | null;
   readonly setup: {setup};
   readonly options: {options};
   act(action: {title}Action, tick?: number): Promise<void>;
   on(name: "event", listener: (event: {title}Event) => void): () => void;
-  on<Name extends Exclude<keyof RoomEvents, "event">>(
+  on<Name extends Exclude<keyof vinom.RoomEvents, "event">>(
     name: Name,
-    listener: (value: RoomEvents[Name]) => void,
+    listener: (value: vinom.RoomEvents[Name]) => void,
   ): () => void;
 }}"""
 
@@ -39,7 +39,7 @@ def typescript(reading: Reading) -> str:
 
 def _lines(reading: Reading) -> Iterator[str]:
     title = reading.title
-    yield 'import type { GameEvent, Room, RoomEvents } from "./vinom.js";'
+    yield 'import type * as vinom from "./vinom.js";'
     for record in reading.records:
         yield ""
         yield from _comment(record.about, "")
@@ -70,10 +70,10 @@ def _lines(reading: Reading) -> Iterator[str]:
     events = f"{title}Events"
     if reading.events:
         own = f"{{ kind: Kind; data: {events}[Kind] }}"
-        yield f'export type {title}Event = Omit<GameEvent, "kind" | "data"> &'
+        yield f'export type {title}Event = Omit<vinom.GameEvent, "kind" | "data"> &'
         yield f"  {{ [Kind in keyof {events}]: {own} }}[keyof {events}];"
     else:
-        yield f"export type {title}Event = GameEvent;"
+        yield f"export type {title}Event = vinom.GameEvent;"
     yield ""
     # Whoever receives options and setup gets the defaults, too.
     whole = {name: f"Required<{parts[name]}>" for name in ("setup", "options")}
