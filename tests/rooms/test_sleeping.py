@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from msgspec.structs import replace
+from twisted.internet.defer import Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.rooms.test_checkpoints import SECONDS, Node, Nodes, view
 from tests.support.live_rooms import Heard, Pair, PlayerLine
 from vinom.base.model import MatchPlan
+from vinom.errors import StoreUnavailable
 from vinom.game import Step
 
 DAY = 86400.0
@@ -34,6 +36,13 @@ class Letters(Pair):
 
     def turns(self, s: Heard) -> tuple[int, ...]:
         return () if s.over else (s.said % 2,)
+
+
+class Crowd(Letters):
+    """The same for up to four."""
+
+    name = "crowd"
+    seats = 2, 4
 
 
 class Notes:
@@ -322,3 +331,81 @@ class SleepTests(SynchronousTestCase):
         (recording,) = self.second.recordings.matches.values()
         (before,) = self.first.recordings.matches
         self.assertEqual(recording.part.before, f"{before}.vinomrec")
+
+    def test_lost_answer(self) -> None:
+        """
+        A deadline comes on time also if the store's answer to the last player who came
+        back was lost, so that the node does not know that it has the room.
+        """
+        self.ann.do(1, word="one")
+        self.first.turn()
+        self.leave(self.ann, self.bob)
+        claim = self.second.store.store.claim
+
+        def lose(*given: Any) -> Deferred[Any]:
+            claim(*given)
+            return fail(StoreUnavailable("no answer"))
+
+        line, _ = self.second.back(self.ann_key)
+        self.second.store.claim = lose  # type: ignore[attr-defined]
+        (said,) = line.ask("join_room", game="letters", room_id="r1")
+        self.assertEqual(said["error"]["code"], "store_unavailable", said)
+        del self.second.store.claim  # type: ignore[attr-defined]
+        line.hang_up()
+        self.nodes.skip(3 * DAY)
+        self.nodes.wait(3.0)
+        _, said = self.back(self.second, self.bob_key)
+        self.assertEqual(view(said)["last"], f"late at {3 * DAY:.0f}")
+        self.assertEqual(self.notes.noted[-1], ("over", 1))
+
+    def test_node_without_the_game(self) -> None:
+        """
+        A node without the game gives a room back as it was: another one keeps its
+        deadline, a moment later.
+        """
+        self.ann.do(1, word="one")
+        self.first.turn()
+        self.leave(self.ann, self.bob)
+        for node in (self.first, self.second):
+            node.rooms.ownership.takes_others = False
+        other = self.nodes.start("n3")
+        other.rooms.startService()
+        self.addCleanup(other.rooms.stopService)
+        self.nodes.skip(3 * DAY)
+        self.nodes.wait(1.0)
+        self.second.rooms.ownership.takes_others = True
+        self.nodes.wait(15.0)
+        self.assertEqual(self.notes.noted[-1:], [("over", 1)])
+
+    def test_grace_of_each(self) -> None:
+        """
+        Before play who left last may come back for the whole grace, with those who left
+        earlier; if they are enough, they are waited for as long as for newcomers.
+        """
+        for node in (self.first, self.second):
+            node.rooms.stopService()
+        third = self.nodes.start("n3", [Crowd])
+        third.rooms.startService()
+        self.addCleanup(third.rooms.stopService)
+        places = []
+        for name in ("cat", "dan"):
+            line, welcome = third.hello(name)
+            line.ask("join_room", game="crowd", room_id="r2")
+            places.append((line, welcome["player_key"]))
+        third.turn()
+        places[0][0].hang_up()
+        self.nodes.wait(2.0)
+        places[1][0].hang_up()
+        self.nodes.wait(10.0)
+        self.nodes.skip(3000.0)
+        self.nodes.wait(2.0)
+        lines = []
+        for seat, (_, key) in enumerate(places):
+            line, _ = third.back(key)
+            lines.append(line)
+            said = line.ask("join_room", game="crowd", room_id="r2", create=False)
+            self.assertEqual(said[0]["type"], "join_room_result", said)
+            facts = said[0]["data"]
+            self.assertEqual((facts["seat"], facts["state"]), (seat, "gathering"))
+        self.nodes.wait(6.0)
+        self.assertIn("room_started", [one["type"] for one in lines[0].heard()])

@@ -628,6 +628,35 @@ class RoomStoreContract(OwnedStoreContract):
         self.assertEqual((claim.kind, claim.fence, claim.data), ("adopted", 2, b"two"))
         self.assertEqual(list(await second.left("n1", 10)), [])
 
+    async def test_many_awake(self) -> None:
+        """
+        A deadline is found at once, however many rooms are awake at other nodes, whose
+        leases were renewed.
+        """
+        first, second = await self.make_stores()
+        one = Lasting(("ann",), "192.0.2.1")
+        for number in range(100):
+            await first.put(f"r{number}", 1, b"one", lasting=one)
+        await second.release("due", 1, b"two", 0.0, one)
+        await self.renew_late()
+        self.assertEqual(list(await second.left("", 25)), [b"due"])
+
+    async def test_given_back(self) -> None:
+        """
+        A node that cannot read a room gives it back as it was: it has its players, and
+        has slept for as long.
+        """
+        first, second = await self.make_stores()
+        await first.release("r1", 1, b"one", 9.0, Lasting(("ann",), "192.0.2.1", 50.0))
+        fence = (await second.claim("r1")).fence
+        self.assertTrue(await second.release("r1", fence, b"one", 0.0))
+        found = await first.seats_of("ann", "192.0.2.1")
+        self.assertEqual((found.opened, [*found.rooms]), (1, ["r1"]))
+        self.assertEqual(list(await first.left("", 9)), [b"r1"])
+        claim = await first.claim("r1")
+        self.assertEqual((claim.kind, claim.data), ("adopted", b"one"))
+        self.assertTrue(claim.age is not None and 50.0 <= claim.age < 60.0)
+
     async def test_seats(self) -> None:
         """
         Players find the rooms in which they have seats, asleep or not, until they have

@@ -236,6 +236,11 @@ class _TwoLeases:
         """Let n1 wake up."""
         self.leases["n1"] = await self.nodes.register(facts("n1"), 60.0)
 
+    async def renew_late(self) -> None:
+        """Let a lease pass, and renew both."""
+        await self.end_lease()
+        await self.renew_lease()
+
 
 class MemoryRoomTests(_TwoLeases, RoomStoreContract, TestCase):
     """Rooms in memory."""

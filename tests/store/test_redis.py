@@ -557,6 +557,14 @@ class _TwoLeases(RedisCase):
         """Let n1 wake up."""
         await RedisNodeStore(self.client).register(NodeFacts("n1", {}, "1"), 60)
 
+    async def renew_late(self) -> None:
+        """Let a lease of n1 pass, and be renewed: its rooms must be looked at."""
+        free = f"{self.client.prefix}rooms-free"
+        for room_id in self.server.command("ZRANGE", free, "0", "99"):
+            self.server.command("ZADD", free, "1", room_id)
+        # The one that waits for longest is found all the same.
+        await self.renew_lease()
+
 
 class RedisRoomTests(_TwoLeases, RoomStoreContract):
     """Rooms in Redis."""
@@ -578,6 +586,19 @@ class RedisRoomTests(_TwoLeases, RoomStoreContract):
                 self.assertTrue(least <= left / 86400e3 <= most, key)
             self.assertEqual(await players.find("h1", now + 60.0), ANN)
         now += 100 * 86400.0
+        self.assertEqual(await players.find("h1", now + 60.0), ANN)
+
+    async def test_key_of_who_is_away(self) -> None:
+        """
+        A player who is away keeps the key while the room is awake, for another one is
+        connected for days.
+        """
+        first, _ = await self.make_stores()
+        now = time.time()
+        players = RedisPlayerStore(self.client, lambda: now)
+        await players.put("h1", ANN, now + 60.0)
+        await first.put("r1", 1, b"one", lasting=Lasting(("ann", "bob")))
+        now += 20 * 86400.0
         self.assertEqual(await players.find("h1", now + 60.0), ANN)
 
     async def test_a_node_is_listed_while_it_has_rooms(self) -> None:

@@ -10,10 +10,11 @@ import attrs
 from twisted.internet.defer import Deferred, DeferredList, gatherResults, succeed
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from vinom.base.limits.logged import in_background
 from vinom.base.messages.rooms import RoomFacts
-from vinom.base.model import Claim, Lasting, MatchPlan, Player, SeatPlan
+from vinom.base.model import Claim, MatchPlan, Player, SeatPlan
 from vinom.errors import Code, Refused, StoreUnavailable, Unreadable
 from vinom.fleet.relay.room import Host, RelayedRoom, RelayFleet
 from vinom.game import Game
@@ -41,6 +42,10 @@ from vinom.rooms.seating import BotSeat
 _AT_ONCE = 100
 #: Rooms that are looked after at once.
 _LOOKED_AFTER = 25
+#: Rooms of which it is not known whether they are this node's, at most.
+_MOST_DUE = 1000
+#: Until another node looks after a room in which something is due, seconds.
+_SOON_SECONDS = 2.0
 #: In place of a checkpoint, of a room that is not kept.
 NOT_KEPT = b"-"
 #: Between two rooms that are stored again, seconds.
@@ -273,8 +278,9 @@ class RoomOwnership:
         self._looking = LoopingCall(self._look_after)
         self._announcing.clock = self._looking.clock = context.clock
         self._not_before = -inf
-        # Ids of rooms that this node was to look after, and has no answer about.
-        self._due: dict[str, None] = {}
+        # Ids of rooms that may be this node's since the store's answer was lost, or that
+        # it was to look after: no other node does. Was each listed by the store?
+        self._due: dict[str, bool] = {}
         self._is_store_away = False
 
     def start(self) -> None:
@@ -450,8 +456,14 @@ class RoomOwnership:
             raise room_busy(room_id, 1.0, "this node has no room for another one")
         # If one with this id has closed here it must not come back.
         await self._keeping.removed(room_id)
-        claim = await self._keeping.store.claim(room_id, reserve, again)
-        if room_id in self._directory.rooms:
+        try:
+            claim = await self._keeping.store.claim(room_id, reserve, again)
+        except StoreUnavailable:
+            self._look_again(room_id)
+            raise
+        if (room := self._directory.rooms.get(room_id)) is not None:
+            if room.is_moving:
+                self._look_again(room_id)
             return None
         if claim.kind == "owned":
             return claim
@@ -472,6 +484,11 @@ class RoomOwnership:
         fence = self._fences.pop(room_id, None)
         if fence is not None and room_id not in self._directory.rooms:
             self._forget(room_id, fence)
+
+    def _look_again(self, room_id: str) -> None:
+        """Find soon whether a room is this node's, which does not have it."""
+        if len(self._due) < _MOST_DUE:
+            self._due.setdefault(room_id, False)
 
     def _look_after(self) -> Deferred[None]:
         return in_background(_log, self._look_after_all(), "cannot look after rooms")
@@ -517,21 +534,27 @@ class RoomOwnership:
         store, ended = self._keeping.store, 0
         # Few, for other nodes want some, too.
         listed = await store.left(node_id, _LOOKED_AFTER)
-        self._due.update(dict.fromkeys(one.decode() for one in listed))
-        rooms = tuple(self._due)
+        self._due.update(dict.fromkeys((one.decode() for one in listed), True))
+        rooms = tuple(self._due)[:_AT_ONCE]
         claims = [store.claim(room_id, False) for room_id in rooms]
         # If an answer is lost the room may be this node's: it is claimed again.
         answers = await DeferredList(claims, consumeErrors=True)
         for room_id, (is_known, claim) in zip(rooms, answers, strict=True):
             if not is_known:
                 continue
-            del self._due[room_id]
-            if claim.kind == "adopted" and room_id not in self._directory.rooms:
-                ended += claim.age is None
+            is_orphan = self._due.pop(room_id) and claim.age is None
+            if claim.kind != "adopted":
+                continue
+            if (here := self._directory.rooms.get(room_id)) is not None:
+                if here.is_moving:
+                    # The store has given it up already, and that answer was lost.
+                    self._look_again(room_id)
+            else:
+                ended += is_orphan
                 try:
-                    room = self._adopt(room_id, claim, is_orphan=claim.age is None)
+                    room = self._adopt(room_id, claim, is_orphan=is_orphan)
                     is_over = room.round.played is None and not claim.node_id
-                    if is_over or not room.round.is_lasting:
+                    if is_orphan or (is_over and room.round.is_lasting):
                         room.close("abandoned")
                 except Refused:
                     # It is lost, and that was logged; or another node can have it.
@@ -568,18 +591,13 @@ class RoomOwnership:
         except Unreadable as error:
             if error.is_readable_elsewhere and not is_orphan:
                 # Nodes of several versions, or with other games: one of them can.
-                lasting = None
-                if kept is not None and claim.age is not None:
-                    seated = sorted(one.player_id for one in kept.members)
-                    lasting = Lasting(tuple(seated), kept.opener, claim.age)
+                grace = self._context.bounds.grace_seconds
+                if claim.age is not None:
+                    grace = _until_due(kept, claim.age, grace)
                 left = self._keeping.store.release(
-                    room_id,
-                    claim.fence,
-                    claim.data,
-                    self._context.bounds.grace_seconds,
-                    lasting,
+                    room_id, claim.fence, claim.data, grace
                 )
-                left.addErrback(lambda failure: failure.trap(StoreUnavailable))
+                left.addErrback(self._not_given_back, room_id)
                 raise room_busy(
                     room_id, 1.0, f"this node cannot go on with it: {error}"
                 ) from error
@@ -603,6 +621,10 @@ class RoomOwnership:
             game=kept.game,
         )
         return room
+
+    def _not_given_back(self, failure: Failure, room_id: str) -> None:
+        failure.trap(StoreUnavailable)
+        self._look_again(room_id)
 
     def _lost_room(
         self, room_id: str, claim: Claim, kept: Checkpoint | None, why: str
@@ -652,6 +674,22 @@ class RoomOwnership:
         for membership in restore(room, kept, host):
             self._directory.restore(membership)
         return room
+
+
+def _until_due(kept: Checkpoint | None, age: float, longest: float) -> float:
+    """
+    Find when a room must be looked after that this node cannot go on with, seconds.
+
+    One that is due already comes to another node soon; but if none can go on with it,
+    it must not cost ever more.
+
+    :param age: of the checkpoint, seconds.
+    """
+    play = None if kept is None else kept.play
+    if play is None or play.due is None:
+        return longest
+    late = play.time + age - play.due
+    return -late if late < 0 else min(max(_SOON_SECONDS, late), longest)
 
 
 def room_busy(room_id: str | None, seconds: float, why: str) -> Refused:

@@ -386,8 +386,8 @@ class NodeRoom:
         if played is not None and seat is not None:
             self.round.change_seat(played.room.join, seat)
         self.announce_joined(member, "joined" if is_new else "returned", but=member)
-        if is_new and played is None:
-            self.round.timetable.joined(self.context.seconds())
+        if played is None:
+            self.round.timetable.joined(self.context.seconds(), is_new)
         self.round.find_deadlines()
         self.round.flush_soon()
 

@@ -89,9 +89,14 @@ class Timetable:
         """Nobody is a member any more."""
         self._empty_since = now
 
-    def joined(self, now: float) -> None:
-        """One more can play: wait a while for others."""
-        self._fill_at = now + self._fill_seconds
+    def joined(self, now: float, is_new: bool = True) -> None:
+        """
+        One more can play: wait a while for others.
+
+        :param is_new: or is somebody back? Then the room waits no longer than it did.
+        """
+        if is_new or self._fill_at == inf:
+            self._fill_at = now + self._fill_seconds
 
     def hurry(self) -> None:
         """Wait for nobody else."""
@@ -143,6 +148,11 @@ class Timetable:
         self.due = due
 
     # What is due.
+
+    def deserted_until(self, now: float) -> float:
+        """Find when the room closes, before play, if nobody is connected from now on."""
+        since = self._deserted_since if self.is_deserted else now
+        return since + self._deserted_seconds
 
     def has_waited(self, now: float) -> bool:
         """Did the room wait for more players for as long as it does?"""
@@ -573,7 +583,11 @@ class Round:
         if isinstance(self.played, RoomHost):
             # While it is frozen nothing is due; and it will not be thawed here.
             self.played.room.thaw(now)
-        return min(max(0.0, self._due() - now), _LONGEST_SLEEP)
+            at = self._due()
+        else:
+            # Nobody sees it begin, and all of them may come back for as long.
+            at = self.timetable.deserted_until(now)
+        return min(max(0.0, at - now), _LONGEST_SLEEP)
 
     def run_due(self) -> None:
         """Do what is due."""

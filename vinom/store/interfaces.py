@@ -579,6 +579,7 @@ class IOwnedStore(Interface):
         :param grace: how long a room waits for its players from now on, seconds: then
             a node ends it, or does what is due in it.
         :param lasting: see `put`: the room sleeps, and its grace ends at its deadline.
+            Without it a room that was `Lasting` is given back with what it had.
         :returns: fires ``False``, and changes nothing, if this node does not have it,
             for example because it has released the room before.
         :raises LeaseLost: this node's own lease is over.

@@ -121,8 +121,14 @@ class Things(MutableMapping[str, Kept]):
                 self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 # Hashes of keys are in it.
                 os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            self._database = sqlite3.connect(path, timeout=0.1, isolation_level=None)
-            self._database.executescript(_SCHEMA)
+            database = sqlite3.connect(path, timeout=0.1, isolation_level=None)
+            try:
+                database.executescript(_SCHEMA)
+            except BaseException:
+                # The next call tries again.
+                database.close()
+                raise
+            self._database = database
         return self._database
 
     # Things.
@@ -371,6 +377,10 @@ class MemoryOwnedStore:
     ) -> bool:
         is_own = self._may_end(thing_id, fence)
         if is_own:
+            before = self.things.get(thing_id)
+            if lasting is None and before is not None and before.players is not None:
+                age = max(0.0, self.things.now() - before.at)
+                lasting = Lasting(before.players, before.opener, age)
             kept = Kept("", fence, data, grace, machine=self.machine)
             self._keep(thing_id, kept, lasting, grace)
         return is_own
@@ -450,15 +460,19 @@ class MemoryOwnedStore:
 
     def _due(self, most: int) -> list[bytes]:
         """List rooms that no node looks after, or only one that is gone."""
-        found, things = [], self.things
-        for thing_id, kept in things.due(most):
-            if not kept.data:
-                del things[thing_id]
-                continue
-            left = self.nodes.left(kept.node_id) if kept.node_id else 0.0
-            if left <= 0:
-                found.append(thing_id.encode())
-            things.postpone(thing_id, things.now() + (left if left > 0 else _TO_CLAIM))
+        found: list[bytes] = []
+        things = self.things
+        # Those that are awake are put off: none must wait for them.
+        while some := things.due(most - len(found)):
+            for thing_id, kept in some:
+                if not kept.data:
+                    del things[thing_id]
+                    continue
+                left = self.nodes.left(kept.node_id) if kept.node_id else 0.0
+                if left <= 0:
+                    found.append(thing_id.encode())
+                again = left if left > 0 else _TO_CLAIM
+                things.postpone(thing_id, things.now() + again)
         return found
 
     @_answers

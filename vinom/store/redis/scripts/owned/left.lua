@@ -2,9 +2,14 @@
 -- machine of game servers. Returns the ids of rooms, the data of game servers.
 -- A room that is listed is not listed again for so long: one node is about to claim it, in us.
 local TO_CLAIM = 2 * 1000 * 1000
+-- Of rooms that are awake, and only put off, many more are looked at: none must wait for them.
+local AWAKE = 40
 local of, most, found = ARGV[4], tonumber(ARGV[6]), {}
 if KIND == 'room' and of == '' then
-  for _, id in ipairs(call('ZRANGEBYSCORE', P .. FREE, '-inf', now, 'LIMIT', 0, most)) do
+  for _, id in ipairs(call('ZRANGEBYSCORE', P .. FREE, '-inf', now, 'LIMIT', 0, AWAKE * most)) do
+    if #found == most then
+      break
+    end
     local node, players = unpack(call('HMGET', P .. 'room:' .. id, 'node', 'players'))
     local again = now + TO_CLAIM
     if not node or node ~= '' and not players then

@@ -55,12 +55,12 @@ local function count_opened(opener, by)
   end
 end
 
--- Let the newest keys of players live for at least so many ms.
+-- Let the newest keys of players live for so many ms; a day less is as good, and costs less.
 local function keep_keys(players, milliseconds)
   for player in players:gmatch('%S+') do
     local hash = call('GET', P .. 'key-of:' .. player)
     local left = hash and call('PTTL', P .. 'player:' .. hash) or -2
-    if left > 0 and left < milliseconds then
+    if left > 0 and left < milliseconds - LIFETIME then
       local ends = now + 1000 * milliseconds
       write(milliseconds, 'HSET', 'player:' .. hash, 'until', string.format('%d', ends / 1000000))
       call('PEXPIRE', P .. 'key-of:' .. player, milliseconds)
