@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from tests.store.contract import (
 )
 from tests.store.lobby_contract import LobbyStoreContract, party
 from vinom.base.model import Lasting, Player, Rating
+from vinom.errors import StoreUnavailable
 from vinom.node.stores import memory_stores
 from vinom.store.interfaces import (
     ILobbyStore,
@@ -283,6 +285,33 @@ class MemoryRoomTests(_TwoLeases, RoomStoreContract, TestCase):
         self.assertIsNone(await players.find("hash"))
         self.assertEqual(list(await third.left("", 9)), [])
         self.assertEqual((await third.claim("r1")).kind, "gone")
+
+    async def test_damaged_file(self) -> None:
+        """
+        A damaged file is put aside, and the node begins with another one.
+        """
+        path = Path(self.mktemp())
+        path.write_bytes(b"garbage" * 1000)
+        things = Things(lambda: self.now, path)
+        self.addCleanup(things.close)
+        self.assertIn("was moved to", things.check())
+        self.assertEqual(things.opened("192.0.2.1"), 0)
+        self.assertEqual(things.check(), "")
+
+    async def test_file_is_busy(self) -> None:
+        """
+        A file that could not be opened at first is used as soon as it can be.
+        """
+        path = Path(self.mktemp())
+        other = sqlite3.connect(path, isolation_level=None)
+        self.addCleanup(other.close)
+        other.execute("BEGIN EXCLUSIVE")
+        things = Things(lambda: self.now, path)
+        self.addCleanup(things.close)
+        with self.assertRaises(StoreUnavailable):
+            things.opened("192.0.2.1")
+        other.execute("ROLLBACK")
+        self.assertEqual(things.opened("192.0.2.1"), 0)
 
 
 class MemoryServerTests(_TwoLeases, ServerStoreContract, TestCase):

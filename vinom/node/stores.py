@@ -114,6 +114,7 @@ def memory_stores(
     :param is_here: by a player's id: has it a line or a place in a room of this node?
     :param rooms_file: keeps rooms of games whose clock is the wall's, and the keys of
         their players; ``None`` without such games.
+    :raises Misconfigured: the file cannot be read.
     """
     lobby = MemoryLobbyStore(now)
 
@@ -121,6 +122,8 @@ def memory_stores(
         return is_here(player_id) or lobby.state.has(player_id)
 
     things = None if rooms_file is None else Things(now, rooms_file)
+    if things is not None and (why := things.check()):
+        _log.error("rooms that sleep are lost: {why}", why=why)
     players = MemoryPlayerStore(
         now,
         is_needed=is_needed,

@@ -278,8 +278,8 @@ class RoomOwnership:
         self._looking = LoopingCall(self._look_after)
         self._announcing.clock = self._looking.clock = context.clock
         self._not_before = -inf
-        # Ids of rooms that may be this node's since the store's answer was lost, or that
-        # it was to look after: no other node does. Was each listed by the store?
+        # Ids of rooms that may be this node's, for an answer was lost, or that
+        # it was to look after: no other node does. Did the store list each?
         self._due: dict[str, bool] = {}
         self._is_store_away = False
 

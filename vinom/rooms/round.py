@@ -150,7 +150,7 @@ class Timetable:
     # What is due.
 
     def deserted_until(self, now: float) -> float:
-        """Find when the room closes, before play, if nobody is connected from now on."""
+        """Find when the room closes if nobody is connected, and play has not begun."""
         since = self._deserted_since if self.is_deserted else now
         return since + self._deserted_seconds
 

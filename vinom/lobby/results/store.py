@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sqlite3
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -15,14 +13,19 @@ import attrs
 
 from vinom.base.messages.operators import decode_result, encode_result
 from vinom.base.model import KeptResult, Result, ResultCounts, TurnNotice
-from vinom.errors import Misconfigured, StoreUnavailable
+from vinom.errors import StoreUnavailable
+from vinom.store.sqlite import check_file, open_file
 
 #: SQLite crashes if a connection is closed that another thread is using.
 _at_work = Lock()
 #: Name of the file in its directory.
 FILE = "results.sqlite"
 
+# No write waits for the disk: `sync` does, in a thread.
 _SCHEMA = """
+PRAGMA journal_mode = WAL;
+PRAGMA synchronous = NORMAL;
+PRAGMA wal_autocheckpoint = 0;
 CREATE TABLE IF NOT EXISTS results (
     position INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL UNIQUE,
@@ -99,44 +102,10 @@ class ResultStore:
         :returns: what an operator must know about it; empty if all is well.
         :raises Misconfigured: it cannot be read.
         """
-        if self.directory is None or not (self.directory / FILE).exists():
+        if self.directory is None:
             return ""
-        path, why = self.directory / FILE, "it is damaged"
-        try:
-            with closing(self._open()) as database:
-                if database.execute("PRAGMA quick_check").fetchone() == ("ok",):
-                    return ""
-        except (sqlite3.OperationalError, OSError) as error:
-            raise Misconfigured(
-                f"results in {path} cannot be read: {error}; make the file readable "
-                "and writable for the node, or move it away"
-            ) from error
-        except sqlite3.DatabaseError as error:
-            why = str(error)
-        aside = path.with_suffix(f".damaged-{int(self.now())}")
-        path.rename(aside)
-        for companion in ("-wal", "-shm"):
-            path.with_name(FILE + companion).unlink(missing_ok=True)
-        return f"{path} was moved to {aside.name}, and a new file begins: {why}"
-
-    def _open(self) -> sqlite3.Connection:
-        path = ":memory:"
-        if self.directory is not None:
-            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            path = str(self.directory / FILE)
-            # Names and ids of players are in it.
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        database = sqlite3.connect(path, timeout=0.1, isolation_level=None)
-        try:
-            # No write waits for the disk: `sync` does, in a thread.
-            database.executescript(
-                "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
-                f"PRAGMA wal_autocheckpoint = 0; {_SCHEMA}"
-            )
-        except BaseException:
-            database.close()
-            raise
-        return database
+        path = self.directory / FILE
+        return check_file(path, _SCHEMA, "results", self.now())
 
     def open(self) -> None:
         """Open the file: once twistd has forked, and changed its user."""
@@ -147,12 +116,12 @@ class ResultStore:
 
     def _opened(self) -> sqlite3.Connection:
         if self._database is None:
-            database = self._open()
+            path = None if self.directory is None else self.directory / FILE
+            database = open_file(path, _SCHEMA)
             # Nobody sends what a node that was killed had taken.
             database.execute("UPDATE results SET due = 0 WHERE state = 'waiting'")
             (self._count,) = database.execute("SELECT count(*) FROM results").fetchone()
-            if self.directory is not None:
-                path = self.directory / FILE
+            if path is not None:
                 self._syncing = sqlite3.connect(path, check_same_thread=False)
                 sync(self._syncing)
             self._database = database

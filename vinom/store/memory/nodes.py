@@ -5,7 +5,6 @@ nodes own, in memory or in a file of SQLite, where rooms sleep.
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
 from functools import wraps
@@ -25,6 +24,7 @@ from vinom.base.model import Claim, KeptSeats, Lasting, NodeFacts, NodeLease, Pl
 from vinom.errors import LeaseLost, StoreUnavailable
 from vinom.store.interfaces import INodeStore, IOwnedStore
 from vinom.store.memory.players import MemoryPlayerStore
+from vinom.store.sqlite import check_file, open_file
 
 #: Name of the file in the state directory.
 ROOMS_FILE = "rooms.sqlite"
@@ -101,6 +101,17 @@ class Things(MutableMapping[str, Kept]):
         self._latest = max(self._latest, self._clock())
         return self._latest
 
+    def check(self) -> str:
+        """
+        Check that the file can be used; one that is damaged is put aside.
+
+        :returns: what an operator must know about it; empty if all is well.
+        :raises Misconfigured: it cannot be read.
+        """
+        if self.path is None:
+            return ""
+        return check_file(self.path, _SCHEMA, "rooms", self.now())
+
     def close(self) -> None:
         """Close the file; a later call opens it again."""
         if self._database is not None and self.path is not None:
@@ -115,20 +126,8 @@ class Things(MutableMapping[str, Kept]):
 
     def _opened(self) -> sqlite3.Connection:
         if self._database is None:
-            path = ":memory:"
-            if self.path is not None:
-                path = str(self.path)
-                self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                # Hashes of keys are in it.
-                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            database = sqlite3.connect(path, timeout=0.1, isolation_level=None)
-            try:
-                database.executescript(_SCHEMA)
-            except BaseException:
-                # The next call tries again.
-                database.close()
-                raise
-            self._database = database
+            # Hashes of keys are in it.
+            self._database = open_file(self.path, _SCHEMA)
         return self._database
 
     # Things.
