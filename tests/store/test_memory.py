@@ -25,6 +25,7 @@ from tests.store.contract import (
     facts,
 )
 from tests.store.lobby_contract import LobbyStoreContract, party
+from tests.support.online_store import Lines, MemoryOnlineStore
 from vinom.base.model import Lasting, Player, Rating
 from vinom.errors import StoreUnavailable
 from vinom.node.stores import memory_stores
@@ -38,12 +39,7 @@ from vinom.store.interfaces import (
 )
 from vinom.store.memory.lobby import MemoryLobbyStore
 from vinom.store.memory.nodes import MemoryNodeStore, MemoryOwnedStore, Things
-from vinom.store.memory.players import (
-    Lines,
-    MemoryOnlineStore,
-    MemoryPlayerStore,
-    MemoryRatingStore,
-)
+from vinom.store.memory.players import MemoryPlayerStore, MemoryRatingStore
 
 
 class MemoryLobbyStoreTests(LobbyStoreContract, TestCase):

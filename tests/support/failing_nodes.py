@@ -20,6 +20,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from tests.support.lobbies import Lined, LobbyWorld, MemoryLine
+from tests.support.online_store import Lines, MemoryOnlineStore
 from tests.support.races import GAMES, Gated, TwoNodes
 from vinom.base.model import (
     Estate,
@@ -37,7 +38,7 @@ from vinom.node.lease import OwnLease
 from vinom.node.store_watch import StoreWatch
 from vinom.store.memory.lobby import MemoryLobbyStore
 from vinom.store.memory.nodes import MemoryNodeStore
-from vinom.store.memory.players import Lines, MemoryOnlineStore, MemoryPlayerStore
+from vinom.store.memory.players import MemoryPlayerStore
 
 LEASE = 4.0
 #: After which a call of a node is late, and its connection ends, seconds.

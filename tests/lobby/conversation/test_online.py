@@ -10,12 +10,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.live_rooms import kinds
 from tests.support.lobbies import Faulty, LobbyWorld, everybody, silent
+from tests.support.online_store import Lines, MemoryOnlineStore
 from vinom.base.messages.envelope import encode_push
 from vinom.base.messages.lobby import MatchEnded, Pong, QueueStatus
 from vinom.errors import Code, NoCapacity, Refused
 from vinom.lobby.conversation.online import Reporting
 from vinom.store.memory.lobby import MemoryLobbyStore
-from vinom.store.memory.players import Lines, MemoryOnlineStore, MemoryPlayerStore
+from vinom.store.memory.players import MemoryPlayerStore
 
 
 class OnlineTests(SynchronousTestCase):

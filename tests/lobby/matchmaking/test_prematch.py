@@ -12,11 +12,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.lobby.matchmaking.test_parties import PartyWorld, code, pushed
 from tests.support.fleets import MemoryFleet
 from tests.support.lobbies import Faulty, LobbyWorld, MemoryLine, everybody, silent
+from tests.support.online_store import Lines, MemoryOnlineStore
 from vinom.base.model import MatchEnd, MatchPlan, SeatPlan
 from vinom.errors import NoCapacity
 from vinom.lobby.matchmaking.prematch import pause_seconds
 from vinom.store.memory.lobby import MemoryLobbyStore
-from vinom.store.memory.players import Lines, MemoryOnlineStore, MemoryPlayerStore
+from vinom.store.memory.players import MemoryPlayerStore
 
 
 class AskingWorld(PartyWorld):

@@ -27,7 +27,7 @@ from vinom.lobby.matchmaking.rules.rule import (
     Shape,
     Steps,
 )
-from vinom.lobby.matchmaking.rules.sides import Pool, Sides, have_met
+from vinom.lobby.matchmaking.rules.sides import Pool, Search, Sides
 
 #: Entries of one slice of work.
 _SLICE = 128
@@ -115,47 +115,25 @@ class Buckets(Rule):
         self, entry: QueueEntry, entries: Sequence[QueueEntry], now: float
     ) -> Explanation:
         """Explain what an entry waits for: those of other ranks and regions."""
-        shape = self.shape
         step = self._steps.at(now - entry.since)
         reach, rank = self.chosen.steps[step], self._rank(entry)
         regions = set(self._regions(entry, step))
-        excluded = {"rank": 0, "region": 0, "party size": 0, "met lately": 0}
-        within, room = 0, shape.most - len(entry.players)
-        for other in entries:
-            players = len(other.players)
-            if other.entry_id == entry.entry_id:
-                continue
+        near = ", ".join(sorted(regions))
+
+        def leaves_out(other: QueueEntry) -> str:
             theirs = self._regions(other, self._steps.at(now - other.since))
-            if players > min(shape.largest, room):
-                excluded["party size"] += players
-            elif regions.isdisjoint(theirs):
-                excluded["region"] += players
-            elif abs(self._rank(other) - rank) > reach.ranks:
-                excluded["rank"] += players
-            else:
-                within += players
-                if have_met(entry, (other,)):
-                    excluded["met lately"] += players
-        widens = self._steps.next_at(entry.since, step)
-        widens_at = None if widens == inf else widens
-        missing = shape.fewest - len(entry.players) - within
-        if len(entry.players) > shape.largest:
-            why = "its party is larger than a team"
-        elif missing > 0:
-            why = (
-                f"{missing} more needed within {reach.ranks} ranks of rank {rank}, in "
-                f"{', '.join(sorted(regions)) or 'any region'}"
-            )
-            if widens_at is not None:
-                why += f"; the search widens in {max(0.0, widens_at - now):.1f} s"
-        else:
-            why = "enough players within its search; the next round matches them"
-        return Explanation(
-            why,
-            {reason: count for reason, count in excluded.items() if count},
-            widens_at,
-            {"rank": rank, "ranks": reach.ranks, "regions": ", ".join(sorted(regions))},
-        )
+            if regions.isdisjoint(theirs):
+                return "region"
+            return "rank" if abs(self._rank(other) - rank) > reach.ranks else ""
+
+        return Search(
+            "search",
+            f"within {reach.ranks} ranks of rank {rank}, in {near or 'any region'}",
+            ("rank", "region"),
+            leaves_out,
+            self._steps.next_at(entry.since, step),
+            {"rank": rank, "ranks": reach.ranks, "regions": near},
+        ).explain(entry, entries, self.shape, now)
 
     def _rank(self, entry: QueueEntry) -> int:
         points = max(-4096.0, min(4096.0, strength(entry, self.chosen.spread)))

@@ -26,7 +26,7 @@ from vinom.lobby.matchmaking.rules.rule import (
     Shape,
     Steps,
 )
-from vinom.lobby.matchmaking.rules.sides import Pool, Sides, have_met
+from vinom.lobby.matchmaking.rules.sides import Pool, Search, Sides, have_met
 
 #: Strengths that differ by less than one of these parts of a point count as equal.
 _PARTS = 16
@@ -147,44 +147,23 @@ class ByRating(Rule):
         self, entry: QueueEntry, entries: Sequence[QueueEntry], now: float
     ) -> Explanation:
         """Explain what an entry waits for: those whom its window leaves out."""
-        shape, spread = self.shape, self.chosen.spread
-        step = self._steps.at(now - entry.since)
+        spread, step = self.chosen.spread, self._steps.at(now - entry.since)
         window, own = self._windows[step], strength(entry, spread)
-        excluded = {"rating": 0, "party size": 0, "met lately": 0}
-        within = 0
-        room = shape.most - len(entry.players)
-        for other in entries:
-            players = len(other.players)
-            if other.entry_id == entry.entry_id:
-                continue
-            if players > min(shape.largest, room):
-                excluded["party size"] += players
-            elif abs(strength(other, spread) - own) > window:
-                excluded["rating"] += players
-            else:
-                within += players
-                if have_met(entry, (other,)):
-                    excluded["met lately"] += players
-        widens = self._steps.next_at(entry.since, step)
-        widens_at = None if widens == inf else widens
-        missing = shape.fewest - len(entry.players) - within
-        if len(entry.players) > shape.largest:
-            why = "its party is larger than a team"
-        elif missing > 0:
-            why = f"{missing} more needed within {window:g} points of {own:.1f}"
-            if widens_at is not None:
-                why += f"; the window widens in {max(0.0, widens_at - now):.1f} s"
-        else:
-            why = "enough players within its window; the next round matches them"
-        return Explanation(
-            why,
-            {reason: count for reason, count in excluded.items() if count},
-            widens_at,
+
+        def leaves_out(other: QueueEntry) -> str:
+            return "rating" if abs(strength(other, spread) - own) > window else ""
+
+        return Search(
+            "window",
+            f"within {window:g} points of {own:.1f}",
+            ("rating",),
+            leaves_out,
+            self._steps.next_at(entry.since, step),
             {
                 "rating": round(own, 2),
                 "window": "any" if window == inf else window,
             },
-        )
+        ).explain(entry, entries, self.shape, now)
 
     @property
     def _fill_seconds(self) -> float | None:

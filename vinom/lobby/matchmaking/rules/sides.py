@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
+from math import inf
+from typing import Any
 
 import attrs
 
 from vinom.base.model import QueueEntry
-from vinom.lobby.matchmaking.rules.rule import Proposal, Shape
+from vinom.lobby.matchmaking.rules.rule import Explanation, Proposal, Shape
 
 #: Teams that `deal` tries before it gives up: parties could have very many orders.
 _MOST_TRIED = 2000
@@ -210,6 +212,58 @@ def have_met(entry: QueueEntry, others: Iterable[QueueEntry]) -> bool:
         if theirs and any(player.player_id in theirs for player in entry.players):
             return True
     return False
+
+
+@attrs.frozen
+class Search:
+    """
+    What an entry's search takes now, to be explained.
+
+    :ivar name: what an operator calls it, such as "window".
+    :ivar wanted: who is needed, as the end of "2 more needed".
+    :ivar reasons: why it leaves players out.
+    :ivar leaves_out: says why it leaves out an entry; empty if it does not.
+    :ivar widens_at: when it does, seconds since the Unix epoch; infinite if never.
+    :ivar facts: others for operators.
+    """
+
+    name: str
+    wanted: str
+    reasons: tuple[str, ...]
+    leaves_out: Callable[[QueueEntry], str]
+    widens_at: float
+    facts: Mapping[str, Any]
+
+    def explain(
+        self, entry: QueueEntry, entries: Iterable[QueueEntry], shape: Shape, now: float
+    ) -> Explanation:
+        """Explain what an entry waits for, as `Rule.explain`."""
+        excluded = dict.fromkeys((*self.reasons, "party size", "met lately"), 0)
+        within, room = 0, shape.most - len(entry.players)
+        for other in entries:
+            players = len(other.players)
+            if other.entry_id == entry.entry_id:
+                continue
+            if players > min(shape.largest, room):
+                excluded["party size"] += players
+            elif reason := self.leaves_out(other):
+                excluded[reason] += players
+            else:
+                within += players
+                if have_met(entry, (other,)):
+                    excluded["met lately"] += players
+        widens_at = None if self.widens_at == inf else self.widens_at
+        missing = shape.fewest - len(entry.players) - within
+        if len(entry.players) > shape.largest:
+            why = "its party is larger than a team"
+        elif missing > 0:
+            why = f"{missing} more needed {self.wanted}"
+            if widens_at is not None:
+                why += f"; the {self.name} widens in {max(0.0, widens_at - now):.1f} s"
+        else:
+            why = f"enough players within its {self.name}; the next round matches them"
+        counted = {reason: count for reason, count in excluded.items() if count}
+        return Explanation(why, counted, widens_at, self.facts)
 
 
 #: How many entries are passed over, at most, to avoid recent opponents.
