@@ -13,8 +13,7 @@ from tests.play.test_room import RoomCase, plan_for
 from tests.support.games import Say, Tale, Teller
 from vinom.game import Game, Outcome, State, Table
 from vinom.play.play import Recorded
-from vinom.play.recording import read_recording, replay
-from vinom.play.revision import History, play_again
+from vinom.play.recording import History, play_again, read_recording, replay
 from vinom.play.room import Room
 from vinom.testing import play
 from vinom.tools.check.trial import try_game

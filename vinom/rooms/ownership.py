@@ -28,8 +28,7 @@ from vinom.play.hosting.host import RoomHost
 from vinom.play.hosting.keeping import Keeping
 from vinom.play.hosting.recordings import MatchRecording, part_name
 from vinom.play.play import GAME_ERRORS, Point
-from vinom.play.recording import Part
-from vinom.play.revision import History, play_again
+from vinom.play.recording import History, Part, play_again
 from vinom.play.room import Resumed, Room, RoundOver
 from vinom.play.states import StateCodec, codec_of
 from vinom.rooms.checkpoint import keep, restore

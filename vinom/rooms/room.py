@@ -102,7 +102,7 @@ class RoomPolicy(Protocol):
 
     def revise(self, room: NodeRoom) -> str:
         """
-        Go on by rules that have just been saved; see `vinom.play.revision`.
+        Go on by rules that have just been saved; see `vinom.play.recording`.
 
         :returns: what became of the inputs, in words for the author; empty if nothing
             was played here.

@@ -15,8 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.support.played import PlayedWorld
 from vinom.client.sdk import Client
 from vinom.tools.commands.cli import main
-from vinom.tools.commands.demo import Demonstration
-from vinom.tools.commands.demo_maze import Killed, MazeDemo
+from vinom.tools.commands.demo import Demonstration, Killed, MazeDemo
 from vinom.tools.commands.demo_nodes import (
     Group,
     NamedNode,

@@ -20,7 +20,7 @@ from vinom.errors import Code, Refused, Rejected
 from vinom.game import Outcome
 from vinom.play.choices import UNREADABLE, unreadable
 from vinom.play.hosting.recordings import MatchRecording
-from vinom.play.revision import History
+from vinom.play.recording import History
 from vinom.play.room import (
     BotFailed,
     Closed,
