@@ -190,6 +190,43 @@ def show_fault(game: str, report: str) -> str:
     return fault
 
 
+class HeldActions:
+    """What the members of a room did while its checkpoint was on its way."""
+
+    def __init__(self, room_id: str) -> None:
+        """Begin with nothing that waits."""
+        self._room_id = room_id
+        self._held: deque[tuple[Member, Envelope]] = deque()
+
+    def add(self, member: Member, envelope: Envelope) -> None:
+        """
+        Let an action wait.
+
+        :raises Refused: too many wait.
+        """
+        if len(self._held) >= MOST_HELD:
+            raise Refused(
+                Code.BUSY,
+                "this room waits for the server's storage",
+                {"retry_after": 1.0, "room_id": self._room_id},
+            )
+        self._held.append((member, envelope))
+
+    def run(self, act: Callable[[Member, Envelope], None], keeper: RoomKeeper) -> None:
+        """
+        Let members do what had to wait, up to the next checkpoint.
+
+        :param act: does it; raises `Refused`.
+        """
+        while self._held and not keeper.is_holding:
+            member, envelope = self._held.popleft()
+            try:
+                act(member, envelope)
+            except Refused as refusal:
+                if member.conversation is not None:
+                    member.conversation.refuse(refusal, envelope.id)
+
+
 @attrs.frozen
 class RoomBounds:
     """
@@ -411,8 +448,7 @@ class Round:
         self._shows_each = self._is_start_announced = self._is_awake = False
         # What has failed, and waits for other rules.
         self._failed: Host | None = None
-        # What players did while a checkpoint was on its way.
-        self._held: deque[tuple[Member, Envelope]] = deque()
+        self._held = HeldActions(terms.room_id)
         self._armed_for = -inf
         self._alarm = Alarm(context.clock, self.deadline, self.run_due, self._seconds)
 
@@ -435,7 +471,7 @@ class Round:
         :raises Refused: it cannot be; nothing has changed.
         """
         if self.keeper is not None and self.keeper.is_holding:
-            self._hold(member, envelope)
+            self._held.add(member, envelope)
             return
         if envelope.seen is not None:
             self.broadcast.saw(member, envelope.seen)
@@ -473,30 +509,6 @@ class Round:
             self._is_awake = True
             self._context.turns.call(self.flush)
 
-    def _hold(self, member: Member, envelope: Envelope) -> None:
-        """
-        Let an action wait for the checkpoint that is on its way.
-
-        :raises Refused: too many wait.
-        """
-        if len(self._held) >= MOST_HELD:
-            raise Refused(
-                Code.BUSY,
-                "this room waits for the server's storage",
-                {"retry_after": 1.0, "room_id": self._terms.room_id},
-            )
-        self._held.append((member, envelope))
-
-    def _run_held(self, keeper: RoomKeeper) -> None:
-        """Let players do what had to wait, up to the next checkpoint."""
-        while self._held and not keeper.is_holding:
-            member, envelope = self._held.popleft()
-            try:
-                self.act(member, envelope)
-            except Refused as refusal:
-                if member.conversation is not None:
-                    member.conversation.refuse(refusal, envelope.id)
-
     # What members are shown, and when.
 
     def flush_soon(self) -> None:
@@ -528,8 +540,7 @@ class Round:
                     keeper.note()
                 if keeper.is_holding:
                     return
-                if self._held:
-                    self._run_held(keeper)
+                self._held.run(self.act, keeper)
             if not self.is_closed and isinstance(self.played, RoomHost):
                 self._note_turns(self.played)
             if not self.is_closed:
