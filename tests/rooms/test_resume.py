@@ -624,7 +624,7 @@ class ListTests(SynchronousTestCase):
         listed = only(self.world.rooms.directory.listed())
         self.assertEqual((listed["room_id"], listed["connected"]), ("r1", 1))
         player_id = listed["players"][0]["player_id"]
-        self.world.rooms.directory.kick("r1", player_id)
+        self.world.rooms.directory.get("r1").kick_player(player_id)
         self.assertEqual(kinds(ann.heard()), ["kicked"])
         figures = self.world.rooms.directory.figures()
         self.assertEqual(figures["by_game"], {("few", "gathering"): 1})

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.rooms.test_checkpoints import SECONDS, Node, Nodes, view
 from tests.support.live_rooms import Heard, Pair, PlayerLine
 from vinom.base.model import MatchPlan
-from vinom.errors import StoreUnavailable
+from vinom.errors import Refused, StoreUnavailable
 from vinom.game import Step
 
 DAY = 86400.0
@@ -409,3 +409,25 @@ class SleepTests(SynchronousTestCase):
             self.assertEqual((facts["seat"], facts["state"]), (seat, "gathering"))
         self.nodes.wait(6.0)
         self.assertIn("room_started", [one["type"] for one in lines[0].heard()])
+
+    def test_operators(self) -> None:
+        """
+        Operators list the rooms that sleep, and those of a player, and end one, through
+        any node; of a room that another node has they learn where it is.
+        """
+        found, ownership = self.successResultOf, self.second.rooms.ownership
+        later = Deferred.fromCoroutine(ownership.found("r1"))
+        self.assertIn("node n1", self.failureResultOf(later, Refused).value.message)
+        self.leave(self.ann, self.bob)
+        (listed,) = found(Deferred.fromCoroutine(self.second.rooms.asleep()))
+        self.assertEqual(
+            (listed["room_id"], listed["game"], listed["state"]),
+            ("r1", "letters", "playing"),
+        )
+        for seat in listed["players"]:
+            later = Deferred.fromCoroutine(self.first.rooms.asleep(seat["player_id"]))
+            self.assertEqual(found(later), [listed])
+        room = found(Deferred.fromCoroutine(ownership.found("r1")))
+        room.close("ended")
+        self.assertEqual(found(Deferred.fromCoroutine(self.first.rooms.asleep())), [])
+        self.assertEqual(self.notes.noted, [("over", "ended")])

@@ -657,6 +657,21 @@ class RoomStoreContract(OwnedStoreContract):
         self.assertEqual((claim.kind, claim.data), ("adopted", b"one"))
         self.assertTrue(claim.age is not None and 50.0 <= claim.age < 60.0)
 
+    async def test_listed_asleep(self) -> None:
+        """
+        Operators find the rooms that sleep, the one that is due next first.
+        """
+        first, second = await self.make_stores()
+        one = Lasting(("ann",), "192.0.2.1", 50.0)
+        await first.put("awake", 1, b"zero", lasting=one)
+        await first.release("later", 1, b"two", 1e6, one)
+        await first.release("sooner", 1, b"one", 1e3, one)
+        found = (await second.asleep(9)).rooms
+        self.assertEqual([*found], ["sooner", "later"])
+        data, age = found["later"]
+        self.assertEqual((data, 50.0 <= age < 60.0), (b"two", True))
+        self.assertEqual([*(await second.asleep(1)).rooms], ["sooner"])
+
     async def test_seats(self) -> None:
         """
         Players find the rooms in which they have seats, asleep or not, until they have

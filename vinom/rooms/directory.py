@@ -205,19 +205,6 @@ class RoomDirectory:
 
     # What operators do.
 
-    def kick(self, room_id: str, player_id: str) -> None:
-        """
-        Remove a player from a room for good.
-
-        :raises Refused: `NO_SUCH_ROOM` or `NO_SUCH_PLAYER`.
-        """
-        room = self.get(room_id)
-        found = (one for one in room.members if one.player_id == player_id)
-        member = next(found, None)
-        if member is None:
-            raise Refused(Code.NO_SUCH_PLAYER, "no such player in this room")
-        room.kick_member(member)
-
     def listed(self) -> list[dict[str, Any]]:
         """List every room: JSON-like."""
         return [

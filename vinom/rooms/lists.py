@@ -380,8 +380,16 @@ def kept_game(kept: Checkpoint, age: float, player_id: str) -> OwnGame | None:
     :param age: of the checkpoint, seconds.
     """
     seat = next((one.seat for one in kept.members if one.player_id == player_id), None)
-    if seat is None:
-        return None
+    return None if seat is None else kept_room(kept, age, seat)
+
+
+def kept_room(kept: Checkpoint, age: float, seat: int = -1) -> OwnGame:
+    """
+    Describe a room from its checkpoint.
+
+    :param age: of the checkpoint, seconds.
+    :param seat: of the player who asks.
+    """
     play, left, state = kept.play, None, "gathering"
     turns: tuple[int, ...] = ()
     if play is not None:

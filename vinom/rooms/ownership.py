@@ -478,6 +478,20 @@ class RoomOwnership:
                 raise room_moves(room_id)
         return None
 
+    async def found(self, room_id: str) -> NodeRoom:
+        """
+        Find a room for an operator: of this node, or one that sleeps, which wakes.
+
+        :raises Refused: there is none, or another node has it.
+        """
+        if self._keeping is not None and room_id not in self._directory.rooms:
+            claim = await self.fetch(room_id, reserve=False, again=False)
+            if claim is not None:
+                raise Refused(
+                    Code.NO_SUCH_ROOM, f"it is on node {claim.node_id}: ask there"
+                )
+        return self._directory.get(room_id)
+
     def served(self, room_id: str) -> None:
         """Keep an id no longer for a room that was refused."""
         fence = self._fences.pop(room_id, None)

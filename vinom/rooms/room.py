@@ -625,6 +625,18 @@ class NodeRoom:
                 {"retry_after": round(left, 3)},
             )
 
+    def kick_player(self, player_id: str) -> None:
+        """
+        Remove a player for good, for an operator.
+
+        :raises Refused: `NO_SUCH_PLAYER`.
+        """
+        found = (one for one in self.members if one.player_id == player_id)
+        member = next(found, None)
+        if member is None:
+            raise Refused(Code.NO_SUCH_PLAYER, "no such player in this room")
+        self.kick_member(member)
+
     def kick_member(self, member: Member) -> None:
         """Remove a member, who cannot come back to this room."""
         self.seating.kicked.add(member.player_id)

@@ -48,7 +48,7 @@ from vinom.play.hosting.checkpoints import read_checkpoint
 from vinom.play.hosting.keeping import Keeping
 from vinom.rooms.checkpoint import room_named
 from vinom.rooms.directory import RoomDirectory
-from vinom.rooms.lists import kept_game, live_game
+from vinom.rooms.lists import kept_game, kept_room, live_game
 from vinom.rooms.matches import MatchRooms, is_match_id
 from vinom.rooms.ownership import RoomOwnership, room_busy, room_ended, room_moves
 from vinom.rooms.room import NodeRoom
@@ -56,6 +56,8 @@ from vinom.rooms.round import RoomContext, RoomTerms
 from vinom.rooms.seating import Member
 from vinom.rooms.visits import VisitedRoom, Visits, check_open
 
+#: Rooms that sleep of one list for operators.
+_MOST_ASLEEP = 100
 #: What only the host of a room may ask.
 HostRequest = StartRoom | AddBot | KickSeat | SetTeam | Rematch
 
@@ -233,6 +235,29 @@ class Rooms(Service):
             key=lambda one: (not one.is_turn, inf if one.due is None else one.due),
         )
         return OwnGames(tuple(ordered))
+
+    async def asleep(self, player_id: str = "") -> list[dict[str, Any]]:
+        """
+        List for operators rooms that sleep, those first in which something is due.
+
+        :param player_id: list the lasting rooms, asleep or not, in which it has a seat.
+        :returns: JSON-like; at most 100 unless of a player.
+        """
+        if self._keeping is None:
+            return []
+        store, found = self._keeping.store, []
+        asked = store.seats_of(player_id) if player_id else store.asleep(_MOST_ASLEEP)
+        for room_id, (data, age) in (await asked).rooms.items():
+            told = {"room_id": room_id, "game": "", "state": "unreadable", "due": None}
+            try:
+                game = kept_room(read_checkpoint(data), age)
+            except Unreadable:
+                found.append({**told, "players": []})
+                continue
+            told |= {"game": game.game, "state": game.state, "due": game.due}
+            players = [structs.asdict(seat) for seat in game.players]
+            found.append({**told, "players": players})
+        return found
 
     async def _join_lasting(
         self, conversation: Conversation, player: Player, request: JoinRoom

@@ -622,6 +622,13 @@ class IOwnedStore(Interface):
             the lease of that node lasts.
         """
 
+    def asleep(most: int) -> Deferred[KeptSeats]:
+        """
+        Find rooms that no node has, those first in which something is due next.
+
+        :param most: find at most this many.
+        """
+
     def seats_of(player_id: str, opener: str = "") -> Deferred[KeptSeats]:
         """
         Find the `Lasting` rooms in which a player has a seat.

@@ -94,7 +94,9 @@ class AdminTests(SynchronousTestCase):
         self.assertEqual(ask(self.pages, "POST", "/v1/rooms/r1/kick", kick).status, 404)
         self.assertEqual(ask(self.pages, "POST", "/v1/rooms/r1/end").status, 200)
         self.assertEqual(ask(self.pages, "POST", "/v1/rooms/r1/end").status, 404)
-        self.assertEqual(ask(self.pages, "GET", "/v1/rooms").json, {"rooms": []})
+        for page in ("", "/asleep", "/of/ann"):
+            answer = ask(self.pages, "GET", f"/v1/rooms{page}")
+            self.assertEqual(answer.json, {"rooms": []})
 
     def test_status(self) -> None:
         """

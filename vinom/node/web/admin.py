@@ -115,14 +115,17 @@ def admin_pages(
         await matches.end(match_id)
         return _ended("match", match_id)
 
-    def kick_from_room(body: bytes, room_id: str) -> Any:
+    async def kick_from_room(body: bytes, room_id: str) -> Any:
         player_id = decode_json(_kicks, body).player_id
-        rooms.directory.kick(room_id, player_id)
+        (await rooms.ownership.found(room_id)).kick_player(player_id)
         return _removed("room", room_id, player_id)
 
-    def end_room(body: bytes, room_id: str) -> Any:
-        rooms.directory.get(room_id).close("ended")
+    async def end_room(body: bytes, room_id: str) -> Any:
+        (await rooms.ownership.found(room_id)).close("ended")
         return _ended("room", room_id)
+
+    async def asleep(body: bytes, player_id: str = "") -> Any:
+        return {"rooms": await rooms.asleep(player_id)}
 
     async def drain(body: bytes) -> Any:
         if body and decode_json(_drains, body).move:
@@ -162,6 +165,8 @@ def admin_pages(
             ("POST", "matches/*/kick"): kick_from_match,
             ("POST", "matches/*/end"): end_match,
             ("GET", "rooms"): lambda body: {"rooms": rooms.directory.listed()},
+            ("GET", "rooms/asleep"): asleep,
+            ("GET", "rooms/of/*"): asleep,
             ("POST", "rooms/*/kick"): kick_from_room,
             ("POST", "rooms/*/end"): end_room,
             ("POST", "results/dead/send"): send_again,

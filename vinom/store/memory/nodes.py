@@ -6,7 +6,14 @@ nodes own, in memory or in a file of SQLite, where rooms sleep.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
+from collections.abc import (
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    MutableMapping,
+    Sequence,
+)
 from functools import wraps
 from math import inf
 from pathlib import Path
@@ -228,6 +235,16 @@ class Things(MutableMapping[str, Kept]):
             player_id,
         )
         return {thing_id: _read_kept(kept) for thing_id, kept in found}
+
+    def asleep(self, most: int) -> dict[str, Kept]:
+        """Find things that nobody owns, those first that must be looked after next."""
+        found = {}
+        for thing_id, kept in self._do(
+            "SELECT id, kept FROM things WHERE look_at NOT NULL ORDER BY look_at"
+        ):
+            if len(found) < most and (one := _read_kept(kept)).data and not one.node_id:
+                found[thing_id] = one
+        return found
 
     def opened(self, opener: str) -> int:
         """Count the lasting rooms that players of an address have opened."""
@@ -475,16 +492,17 @@ class MemoryOwnedStore:
         return found
 
     @_answers
+    def asleep(self, most: int) -> KeptSeats:
+        return KeptSeats(self._aged(self.things.asleep(most)))
+
+    @_answers
     def seats_of(self, player_id: str, opener: str = "") -> KeptSeats:
-        things = self.things
-        now = things.now()
-        return KeptSeats(
-            {
-                thing_id: (kept.data, max(0.0, now - kept.at))
-                for thing_id, kept in things.seats_of(player_id).items()
-            },
-            things.opened(network_of(opener)),
-        )
+        rooms = self._aged(self.things.seats_of(player_id))
+        return KeptSeats(rooms, self.things.opened(network_of(opener)))
+
+    def _aged(self, found: Mapping[str, Kept]) -> dict[str, tuple[bytes, float]]:
+        now = self.things.now()
+        return {id: (kept.data, max(0.0, now - kept.at)) for id, kept in found.items()}
 
     def _is_own(self, thing_id: str, fence: int) -> bool:
         self._check_lease()

@@ -344,7 +344,13 @@ class RedisOwnedStore:
         left = _OWNED_STEPS["left"]
         return self.client.run(left, node_id, self.kind, str(most), self.machine)
 
+    def asleep(self, most: int) -> Deferred[KeptSeats]:
+        return self._kept_seats("", "", str(most))
+
     def seats_of(self, player_id: str, opener: str = "") -> Deferred[KeptSeats]:
+        return self._kept_seats(player_id, network_of(opener))
+
+    def _kept_seats(self, player_id: str, *args: str) -> Deferred[KeptSeats]:
         def read(found: list[bytes]) -> KeptSeats:
             opened, *rest = found
             rooms = zip(rest[::3], rest[1::3], rest[2::3], strict=True)
@@ -354,7 +360,7 @@ class RedisOwnedStore:
             )
 
         step = _OWNED_STEPS["seats_of"]
-        asked = self.client.run(step, player_id, self.kind, network_of(opener))
+        asked = self.client.run(step, player_id, self.kind, *args)
         return asked.addCallback(read)
 
 

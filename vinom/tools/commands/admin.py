@@ -198,6 +198,10 @@ def _rooms(options: argparse.Namespace) -> Request:
         room, player = options.kick
         done = f"{player} is out of room {room}"
         return _do(f"rooms/{_part(room)}/kick", done, {"player_id": player})
+    if options.of is not None:
+        return Request(f"rooms/of/{_part(options.of)}", show_asleep)
+    if options.asleep:
+        return Request("rooms/asleep", show_asleep)
     return Request("rooms", show_rooms)
 
 
@@ -354,6 +358,16 @@ show_rooms = _in_lines(
 )
 
 
+def _asleep_row(room: Answer) -> tuple[str, ...]:
+    due = "-" if room["due"] is None else _duration(room["due"])
+    return room["room_id"], room["game"], room["state"], due, _players(room)
+
+
+show_asleep = _in_lines(
+    "rooms", ("ROOM", "GAME", "STATE", "DUE IN", "PLAYERS"), _asleep_row
+)
+
+
 def _result_row(kept: Answer) -> tuple[str, ...]:
     """Write a result; places as "first > second = third"."""
     result = kept["result"]
@@ -435,7 +449,9 @@ VERBS: dict[str, Verb] = {
     "rooms": Verb(
         _rooms,
         """
---end ROOM          end this room
+--asleep            list those that sleep in the store, in which something is due next
+--of PLAYER         list all games that last in which this player has a seat
+--end ROOM          end this room, asleep or not
 --kick ROOM PLAYER  remove this player from this room, by its player_id""",
     ),
     "kick": Verb(_kick, f"{_MATCH}\nplayer_id           as listed by vinom matches"),
