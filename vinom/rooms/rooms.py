@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from base64 import b32encode
 from collections.abc import Coroutine, Mapping, Sequence, Set, Sized
+from contextlib import suppress
 from math import inf
 from typing import Any
 
@@ -245,18 +246,25 @@ class Rooms(Service):
         """
         if self._keeping is None:
             return []
-        store, found = self._keeping.store, []
+        store = self._keeping.store
+        found: list[dict[str, Any]] = []
         asked = store.seats_of(player_id) if player_id else store.asleep(_MOST_ASLEEP)
         for room_id, (data, age) in (await asked).rooms.items():
-            told = {"room_id": room_id, "game": "", "state": "unreadable", "due": None}
-            try:
-                game = kept_room(read_checkpoint(data), age)
-            except Unreadable:
-                found.append({**told, "players": []})
-                continue
-            told |= {"game": game.game, "state": game.state, "due": game.due}
-            players = [structs.asdict(seat) for seat in game.players]
-            found.append({**told, "players": players})
+            told: dict[str, Any] = {
+                "game": "",
+                "state": "unreadable",
+                "due": None,
+                "players": (),
+            }
+            with suppress(Unreadable):
+                told = structs.asdict(kept_room(read_checkpoint(data), age))
+            found.append(
+                {
+                    "room_id": room_id,
+                    **{name: told[name] for name in ("game", "state", "due")},
+                    "players": [structs.asdict(seat) for seat in told["players"]],
+                }
+            )
         return found
 
     async def _join_lasting(

@@ -238,7 +238,7 @@ class Things(MutableMapping[str, Kept]):
 
     def asleep(self, most: int) -> dict[str, Kept]:
         """Find things that nobody owns, those first that must be looked after next."""
-        found = {}
+        found: dict[str, Kept] = {}
         for thing_id, kept in self._do(
             "SELECT id, kept FROM things WHERE look_at NOT NULL ORDER BY look_at"
         ):
