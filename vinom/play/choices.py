@@ -14,7 +14,7 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from math import isfinite
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import MsgspecError, Raw, Struct
@@ -29,6 +29,25 @@ _LONG_NUMBER = re.compile(rb"[0-9]{19}").search
 _LEAST, _MOST = -(1 << 63), (1 << 64) - 1
 #: Deepest nesting of lists and objects in a claim.
 DEEPEST_CLAIM = 8
+
+_Known = TypeVar("_Known")
+
+
+def game_named(
+    games: Mapping[str, _Known], name: str | None, field: str = "data.game"
+) -> _Known:
+    """
+    Find a game that a request names, or what is known by its name.
+
+    :raises Refused: `Code.UNKNOWN_GAME`, naming the field.
+    """
+    if name is None or name not in games:
+        raise Refused(
+            Code.UNKNOWN_GAME,
+            "this server has no game with this name",
+            {"field": field, "games": sorted(games)},
+        )
+    return games[name]
 
 
 def read_options(game: Game[Any, Any], text: bytes) -> Struct:

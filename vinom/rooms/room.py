@@ -501,17 +501,7 @@ class NodeRoom:
         :param how: see `ClientJoined`.
         :param but: need not be sent it.
         """
-        joined = ClientJoined(
-            self.room_id,
-            self.broadcast.next_number(),
-            who.seat,
-            who.name,
-            who.player_id,
-            how,
-            self.seating.host_seat,
-            who.team,
-        )
-        self.broadcast.announce(joined, but)
+        self._announce(ClientJoined, who, how, but, who.team)
 
     def announce_left(
         self, who: Sitter, reason: str, but: Member | None = None
@@ -523,16 +513,21 @@ class NodeRoom:
         :param reason: see `ClientLeft`.
         :param but: need not be sent it.
         """
-        left = ClientLeft(
-            self.room_id,
-            self.broadcast.next_number(),
-            who.seat,
-            who.name,
-            who.player_id,
-            reason,
-            self.seating.host_seat,
+        self._announce(ClientLeft, who, reason, but)
+
+    def _announce(
+        self,
+        kind: type[ClientJoined | ClientLeft],
+        who: Sitter,
+        how: str,
+        but: Member | None,
+        *more: Any,
+    ) -> None:
+        number, host = self.broadcast.next_number(), self.seating.host_seat
+        said = kind(
+            self.room_id, number, who.seat, who.name, who.player_id, how, host, *more
         )
-        self.broadcast.announce(left, but)
+        self.broadcast.announce(said, but)
 
     # What the host asks.
 

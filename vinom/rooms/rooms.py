@@ -44,7 +44,7 @@ from vinom.lobby.conversation.conversation import (
     Membership,
     RoomAnswer,
 )
-from vinom.play.choices import canonical_loadout, canonical_options
+from vinom.play.choices import canonical_loadout, canonical_options, game_named
 from vinom.play.hosting.checkpoints import read_checkpoint
 from vinom.play.hosting.keeping import Keeping
 from vinom.rooms.checkpoint import room_named
@@ -297,7 +297,7 @@ class Rooms(Service):
         """
         if request.game is not None:
             # Nothing is ever listed of others; and watching costs something.
-            self._game(request.game)
+            game_named(self._games, request.game)
         listed = self.directory.match_list if request.matches else self.directory.index
         return listed.answer(conversation, request)
 
@@ -324,7 +324,7 @@ class Rooms(Service):
     def _join(
         self, conversation: Conversation, player: Player, asked: JoinRoom
     ) -> Followed:
-        game = self._game(asked.game)
+        game = game_named(self._games, asked.game)
         options = canonical_options(game, bytes(asked.options))
         loadout = canonical_loadout(game, bytes(asked.loadout))
         own = self._secrets.of(player.player_id)
@@ -359,16 +359,6 @@ class Rooms(Service):
             raise
         self.directory.enter(membership, player.player_id, host)
         return self._welcome(conversation, membership)
-
-    def _game(self, name: str) -> Game[Any, Any]:
-        game = self._games.get(name)
-        if game is None:
-            raise Refused(
-                Code.UNKNOWN_GAME,
-                "this server has no game with this name",
-                {"field": "data.game", "games": sorted(self._games)},
-            )
-        return game
 
     def _check_room_for(self, memberships: Sized) -> None:
         most = self._bounds.per_client
@@ -480,7 +470,7 @@ class Rooms(Service):
         request: JoinRoom,
     ) -> RoomAnswer:
         """Join a room that takes anybody: of this node, of another, or a new one."""
-        game = self._game(request.game)
+        game = game_named(self._games, request.game)
         options = canonical_options(game, bytes(request.options))
         if not request.spectate:
             here = {*self._secrets.of(player.player_id), *conversation.memberships}

@@ -18,6 +18,7 @@ from vinom.play.choices import (
     canonical_loadout,
     canonical_options,
     clean_name,
+    game_named,
     seats_for,
 )
 
@@ -52,13 +53,7 @@ class OutsideMatches:
         :raises Refused: `UNKNOWN_GAME`, `BAD_OPTIONS`, `BAD_LOADOUT`, `BAD_FIELD`,
             `NAME_REFUSED`, `ALREADY_IN_MATCH`, `DRAINING` or `UNAVAILABLE`.
         """
-        plugin = self._games.get(game)
-        if plugin is None:
-            raise Refused(
-                Code.UNKNOWN_GAME,
-                "this server has no game with this name",
-                {"field": "game", "games": sorted(self._games)},
-            )
+        plugin = game_named(self._games, game, "game")
         chosen = canonical_options(plugin, options, "options")
         fewest, most = seats_for(plugin, chosen)
         if not fewest <= len(players) <= most:

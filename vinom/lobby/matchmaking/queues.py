@@ -24,7 +24,7 @@ from vinom.lobby.matchmaking.rules.buckets import Buckets
 from vinom.lobby.matchmaking.rules.fifo import Fifo, FifoSettings
 from vinom.lobby.matchmaking.rules.rating import ByRating
 from vinom.lobby.matchmaking.rules.rule import Rule, Shape
-from vinom.play.choices import canonical_options, seats_for
+from vinom.play.choices import canonical_options, game_named, seats_for
 
 #: The entry point group under which packages offer rules.
 GROUP = "vinom.rules"
@@ -184,14 +184,7 @@ class Queues:
         :raises Refused: `UNKNOWN_GAME` or `UNKNOWN_QUEUE`.
         """
         if name is None:
-            found = self._default.get(game or "")
-            if found is None:
-                raise Refused(
-                    Code.UNKNOWN_GAME,
-                    "this server has no game with this name",
-                    {"field": "data.game", "games": sorted(self._games)},
-                )
-            return found
+            return game_named(self._default, game)
         queue = self._named.get(name)
         if queue is None:
             raise Refused(
