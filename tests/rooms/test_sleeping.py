@@ -354,9 +354,32 @@ class SleepTests(SynchronousTestCase):
         line.hang_up()
         self.nodes.skip(3 * DAY)
         self.nodes.wait(3.0)
-        _, said = self.back(self.second, self.bob_key)
-        self.assertEqual(view(said)["last"], f"late at {3 * DAY:.0f}")
-        self.assertEqual(self.notes.noted[-1], ("over", 1))
+        self.assertEqual(self.notes.noted[-1:], [("over", 1)])
+        self.assertEqual(self.awake(), 0)
+
+    def test_lost_answer_to_sleep(self) -> None:
+        """
+        Likewise if the store's answer was lost that a room sleeps, and its deadline
+        comes before the node knows.
+        """
+        self.ann.do(1, word="one")
+        self.first.turn()
+        self.second.rooms.ownership.takes_others = False
+        self.nodes.skip(3 * DAY - 1.5)
+        release = self.first.store.store.release
+
+        def lose(*given: Any) -> Deferred[Any]:
+            release(*given)
+            return fail(StoreUnavailable("no answer"))
+
+        self.first.store.release = lose  # type: ignore[method-assign]
+        self.ann.hang_up()
+        self.bob.hang_up()
+        self.nodes.wait(3.0)
+        del self.first.store.release
+        self.nodes.wait(3.0)
+        self.assertEqual(self.notes.noted[-1:], [("over", 1)])
+        self.assertEqual(self.awake(), 0)
 
     def test_node_without_the_game(self) -> None:
         """

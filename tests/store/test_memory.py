@@ -282,6 +282,20 @@ class MemoryRoomTests(_TwoLeases, RoomStoreContract, TestCase):
         self.assertEqual(list(await third.left("", 9)), [])
         self.assertEqual((await third.claim("r1")).kind, "gone")
 
+    async def test_clock_set_back(self) -> None:
+        """
+        When the machine's clock is set back, deadlines come as soon as they did.
+        """
+        store, _ = await self.make_stores()
+        one = Lasting(("ann",))
+        self.now += 1e6
+        await store.seats_of("ann")
+        self.now -= 1e6
+        await store.release("r1", 1, b"one", 50.0, one)
+        self.assertEqual(list(await store.left("", 9)), [])
+        self.now += 55.0
+        self.assertEqual(list(await store.left("", 9)), [b"r1"])
+
     async def test_damaged_file(self) -> None:
         """
         A damaged file is put aside, and the node begins with another one.

@@ -161,6 +161,20 @@ class ResultStoreContract:
         counts = store.counts()
         self.assertEqual((counts.kept, counts.forgotten), (3, 0))
 
+    def test_many_notices(self) -> None:
+        """
+        However many notices wait for a receiver that is away, they take no more than
+        half of the store from results that wait, too.
+        """
+        store = self.make_store(most=6)
+        for number in range(3):
+            store.add(result(f"r{number}"), is_wanted=True)
+        for number in range(20):
+            turn = TurnNotice("x-ab", "x", "letters", 0, "ann", "Ann", number, NOW, NOW)
+            store.add(turn, is_wanted=True)
+        self.assertEqual(self.ids(store), ["r0:1", "r1:1", "r2:1"])
+        self.assertEqual(store.counts().kept, 6)
+
     def test_bounded_by_age(self) -> None:
         """
         Old results go, sent or not; those that were not sent are counted.

@@ -40,6 +40,7 @@ CREATE TABLE IF NOT EXISTS results (
 CREATE INDEX IF NOT EXISTS due ON results (due, position) WHERE state = 'waiting';
 CREATE INDEX IF NOT EXISTS turn ON results (match_id, position) WHERE state = 'waiting';
 CREATE INDEX IF NOT EXISTS dead ON results (position) WHERE state = 'dead';
+CREATE INDEX IF NOT EXISTS notices ON results (position) WHERE id GLOB 'turn:*';
 """
 #: Is it a notice? It is listed only if it was given up, and forgotten once it is sent.
 _IS_TURN = "id GLOB 'turn:*'"
@@ -70,7 +71,8 @@ class ResultStore:
     Results of rounds, oldest first, and how far sending each of them is; and notices,
     until they are sent.
 
-    The store is bounded by number and age; the oldest results give way, sent or not. Of
+    The store is bounded by number and age; the oldest give way, sent or not, or the
+    oldest notices if these are more than half. Of
     each match the results are sent in order: one that waits keeps back the later ones,
     one that is dead does not. Cursors are texts such as "1763886000123-0".
 
@@ -145,8 +147,12 @@ class ResultStore:
                 since,
             )
         if self._count > self.most:
+            ((notices,),) = self._do(f"SELECT count(*) FROM results WHERE {_IS_TURN}")
+            # Players cause as many as they like: no result gives way to most of them.
+            which = f"WHERE {_IS_TURN}" if 2 * notices > self.most else ""
             self._forget(
-                "position IN (SELECT position FROM results ORDER BY position LIMIT ?)",
+                f"position IN (SELECT position FROM results {which} "
+                "ORDER BY position LIMIT ?)",
                 self._count - self.most,
             )
 

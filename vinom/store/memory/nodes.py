@@ -101,12 +101,18 @@ class Things(MutableMapping[str, Kept]):
     _clock: Callable[[], float]
     path: Path | None = None
     _latest: float = attrs.field(default=0.0, init=False)
+    # By how much the clock was set back.
+    _ahead: float = attrs.field(default=0.0, init=False)
     _database: sqlite3.Connection | None = attrs.field(default=None, init=False)
 
     def now(self) -> float:
-        """Tell the time, seconds; it never goes back."""
-        self._latest = max(self._latest, self._clock())
-        return self._latest
+        """Tell the time, seconds; it goes on if the clock is set back."""
+        seconds = self._clock() + self._ahead
+        if seconds < self._latest:
+            self._ahead += self._latest - seconds
+            seconds = self._latest
+        self._latest = seconds
+        return seconds
 
     def check(self) -> str:
         """
