@@ -81,8 +81,9 @@ class Grid(Struct, frozen=True):
     The numbers that a declared view shows of a field: a range, in equal steps.
 
     ``x: Annotated[float, Grid(0.01, -50, 50)]`` is shown rounded to hundredths, and at
-    the nearer end if it is outside. Players who can are then sent packed views: one to
-    four bytes per number, and only for those that changed.
+    the nearer end if it is outside, which ``vinom check`` reports. Players who can are
+    then sent packed views: one to four bytes per number, and only for those that
+    changed.
 
     :ivar step: between two numbers; whole for an ``int``.
     :ivar least: the lowest number, a multiple of the step.

@@ -55,30 +55,40 @@ export function far(room, network, chance = Math.random) {
 }
 
 /**
+ * Make a slider that shows its value.
+ *
+ * @param {string} label
+ * @param {number} value
+ * @param {number} most
+ * @param {(value: number) => void} changed
+ */
+export function slider(label, value, most, changed) {
+  const shown = h("output", null, `${value}`);
+  const range = h("input", { type: "range", min: 0, max: most, value, oninput: () => {
+    shown.textContent = range.value;
+    changed(Number(range.value));
+  } });
+  return h("label.knob.lab-slider", null, h("span", null, label), shown, range);
+}
+
+/**
  * Make a board of a lab.
  *
  * @param {(room: any) => {rows: (now: number) => Record<string, number | undefined>, move?: (way: number, now: number) => void,
  *   shoot?: (x: number, now: number) => void}} play
  * @param {(score: any) => string} [words] about a player's score
  */
-export function lab(play, words = () => "") {
+export function lab(play, words) {
   return ({ room }) => {
     const network = { delay: 150, jitter: 20, loss: 0.05 };
     const away = far(room, network);
     const { rows, move, shoot } = play(away);
     const { width, half, duck, tick_hz } = room.setup;
     const { colours, stop: forgetColours } = makePalette();
-    const status = h("p.turn", { role: "status" });
+    const status = words && h("p.turn", { role: "status" });
     const size = move ? half : duck;
     let way = 0;
-    const slider = (key, label, most, scale) => {
-      const shown = h("output", null, `${network[key] * scale}`);
-      const range = h("input", { type: "range", min: 0, max: most, value: network[key] * scale, oninput: () => {
-        network[key] = range.value / scale;
-        shown.textContent = range.value;
-      } });
-      return h("label.lab-slider", null, `${label} `, range, " ", shown);
-    };
+    const sliderOf = (key, label, most, scale) => slider(label, network[key] * scale, most, (value) => (network[key] = value / scale));
     const { canvas, stop: stopCanvas } = makeCanvas((wide) => Math.min(wide, 90 * Object.keys(rows(0)).length + 10), draw, "The lab");
     function draw(pen, wide, high) {
       const pictures = Object.entries(rows(performance.now()));
@@ -112,11 +122,11 @@ export function lab(play, words = () => "") {
     const pacing = setInterval(() => room.seat !== null && move?.(way, performance.now()), 1000 / tick_hz);
     return {
       element: h("div.board-field", null, status, canvas, buttons,
-        h("div.row", null, slider("delay", "Delay, ms", 400, 1), slider("jitter", "give or take", 100, 1), slider("loss", "Loss, %", 30, 100)),
+        h("div.row", null, sliderOf("delay", "Delay, ms", 400, 1), sliderOf("jitter", "Give or take", 100, 1), sliderOf("loss", "Loss, %", 30, 100)),
         h("p.small.muted.hint", null, move ? "Move with the arrow keys, or the buttons." : shoot ? "Click the duck, or press the space bar to shoot at its middle." : "Watch.")),
       update: () => {
-        const score = room.seat === null ? null : room.view.scores[room.seat];
-        status.textContent = score ? words(score) : "";
+        const score = room.view.scores[room.seat];
+        if (status) status.textContent = score ? words(score) : "";
       },
       stop() {
         clearInterval(pacing);

@@ -1,13 +1,13 @@
-"""Four labs: a game with ticks, over a network that delays and loses."""
+"""Five labs: games with ticks, over a network that delays and loses."""
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-from vinom.game import Chance, Game, Input, Table
+from vinom.game import Chance, Game, Grid, Input, Table
 
 #: All lengths are whole numbers.
 WIDTH = 12_800
@@ -155,3 +155,69 @@ class Reconciliation(Lab):
 class LagCompensation(Lab):
     title = "Lag compensation"
     board = "lag.js"
+
+
+#: How many ducks a flock has, and the field's size.
+MANY, ACROSS, DOWN = 40, 128, 72
+
+
+class Duck(Struct, frozen=True):
+    """One of a flock: where it is, and how far it flies in a tick."""
+
+    x: Annotated[float, Grid(0.01, 0, ACROSS)]
+    y: Annotated[float, Grid(0.01, 0, DOWN)]
+    dx: Annotated[float, Grid(0.01, -1, 1)]
+    dy: Annotated[float, Grid(0.01, -1, 1)]
+    kind: Literal["mallard", "teal"]
+
+
+class Flock(Struct, frozen=True):
+    """The state, and what all see of it."""
+
+    ducks: tuple[Duck, ...]
+    flying: Annotated[int, Grid(1, 0, MANY)] = MANY
+
+
+class Fly(Struct, frozen=True, tag="fly"):
+    """Let so many ducks fly."""
+
+    many: Annotated[int, Meta(ge=0, le=MANY)]
+
+
+class Packing(Game[Flock, Fly]):
+    actions = Fly
+    shows = Flock
+    seats = (1, 4)
+    late_join = True
+    tick_hz = TICK_HZ
+    durability = "none"
+    board = "packing.js"
+    board_files = ("lab.js",)
+
+    def start(self, table: Table) -> Flock:
+        chance, ducks = table.chance, []
+        for number in range(MANY):
+            drawn = []
+            for limit in (ACROSS * 100, DOWN * 100, 201, 201):
+                one, chance = chance.below(limit)
+                drawn.append(one / 100)
+            x, y, dx, dy = drawn
+            kind: Literal["mallard", "teal"] = "teal" if number % 4 else "mallard"
+            ducks.append(Duck(x, y, dx - 1, dy - 1, kind))
+        return Flock(tuple(ducks))
+
+    def tick(self, s: Flock, inputs: tuple[Input[Flock, Fly], ...], n: int) -> Flock:
+        for _, action in inputs:
+            s = replace(s, flying=action.many)
+        ducks = [glide(one) for one in s.ducks[: s.flying]]
+        return replace(s, ducks=(*ducks, *s.ducks[s.flying :]))
+
+    def setup(self, s):
+        return {"tick_hz": TICK_HZ, "width": ACROSS, "height": DOWN}
+
+
+def glide(one: Duck) -> Duck:
+    """Move a duck by one tick; it turns back at the rim."""
+    dx = one.dx if 0 <= one.x + one.dx <= ACROSS else -one.dx
+    dy = one.dy if 0 <= one.y + one.dy <= DOWN else -one.dy
+    return replace(one, x=one.x + dx, y=one.y + dy, dx=dx, dy=dy)

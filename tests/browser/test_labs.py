@@ -16,6 +16,15 @@ const canvas = document.querySelector("canvas.field-canvas");
 const rows = JSON.parse(canvas?.dataset.rows ?? "[null]");
 return rows.includes(null) ? null : rows;
 """
+#: What the upper half of the canvas shows.
+_FIELD = """
+const canvas = document.querySelector("canvas.field-canvas");
+const copy = new OffscreenCanvas(canvas.width, canvas.height / 2);
+const pen = copy.getContext("2d");
+pen.drawImage(canvas, 0, 0);
+const { data } = pen.getImageData(0, 0, copy.width, copy.height);
+return data.reduce((sum, one) => (31 * sum + one) | 0, 0);
+"""
 
 
 class LabTests(PageTestCase):
@@ -32,8 +41,12 @@ class LabTests(PageTestCase):
 
     def rows(self, player: Browser, after: int = 0) -> list[float]:
         """Where the rows' pictures are, after some milliseconds."""
+        return list(self.later(player, _ROWS, after))
+
+    def later(self, player: Browser, script: str, after: int = 300) -> Any:
+        """Run a script, after some milliseconds."""
         player.run_later(f"setTimeout(done, {after})")
-        return list(player.run(_ROWS))
+        return player.run(script)
 
     def slide(self, player: Browser, number: int, value: int) -> None:
         """Move one of the sliders: delay, jitter, loss."""
@@ -47,12 +60,18 @@ class LabTests(PageTestCase):
 
     def test_interpolation(self) -> None:
         """
-        The duck flies in two rows: as states come, and smoothly, a little later.
+        The duck flies in two rows: as states come, and smoothly, a little later. The
+        lobby's picture of it has both.
         """
         ann = self.open_lab("Interpolation", "Interpolation")
         (_, was), (_, later) = self.rows(ann), self.rows(ann, 200)
         self.assertNotEqual(was, later)
         self.picture("lab-interpolation", ann)
+        bob = self.player("Bob", port=int(ann.run("return location.port")))
+        bob.until(
+            f"return document.querySelector('.preview-board') && (() => {{ {_ROWS} }})()",
+            what="a picture with both rows",
+        )
         self.check(ann)
 
     def test_prediction(self) -> None:
@@ -102,4 +121,24 @@ class LabTests(PageTestCase):
             what="four hits",
         )
         self.picture("lab-lag", ann)
+        self.check(ann)
+
+    def test_packing(self) -> None:
+        """
+        Forty ducks fly; a packed state has less than a fifth of the whole one's bytes,
+        and still less once the ducks stand still.
+        """
+        ann = self.open_lab("Packing", "Packing")
+        ann.until(
+            f"const [whole, packed] = (() => {{ {_ROWS} }})() ?? [];"
+            "return whole > 2000 && packed < whole / 5",
+            what="packed states",
+        )
+        self.assertNotEqual(ann.run(_FIELD), self.later(ann, _FIELD))
+        self.picture("lab-packing", ann)
+        (_, before) = self.rows(ann)
+        self.slide(ann, 0, 0)
+        _, after = self.rows(ann, 3500)
+        self.assertLess(after, 0.8 * before)
+        self.assertEqual(ann.run(_FIELD), self.later(ann, _FIELD))
         self.check(ann)

@@ -422,6 +422,9 @@ const scenarios = {
     assert.deepEqual(Object.keys(runners[0]), ["x", "y", "angle", "health", "kind"]);
     await until(room, () => room.view.tick > tick + 5);
     const view = JSON.stringify(room.view).length;
+    // The message's head is beside the numbers.
+    const head = room.bytes - sizes.at(-1);
+    assert.ok(head > 20 && head < 200, `${head}`);
     sizes.sort((one, other) => one - other);
     assert.ok(sizes[20] < view / 2, `${sizes[20]} of ${view}`);
     client.close();

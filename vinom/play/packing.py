@@ -11,7 +11,7 @@ from __future__ import annotations
 import enum
 import struct
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from operator import attrgetter, itemgetter
 from types import NoneType, UnionType
@@ -60,9 +60,30 @@ class Packing:
         self._others: list[tuple[int, _Get]] = []
         # Of each column: its list, its values, and what makes doubles of them.
         self._columns: list[tuple[int, _Get, Callable[[list[Any]], list[float]]]] = []
-        self.has_grids = False
+        # Of each number: its list, its values, its grid and its name.
+        self._grids: list[tuple[int, _Get, Grid, str]] = []
+        # Of each table: what comes before the names of its fields.
+        self._names = ["$"]
         self.layout = Layout(self._describe(shows, (), 0))
         self._widths = [WIDTHS.index(one.width) for one in self.layout.numbers]
+
+    @property
+    def has_grids(self) -> bool:
+        """Is there a number with a `Grid`?"""
+        return bool(self._grids)
+
+    def outside(self, view: Any) -> Iterator[tuple[str, Grid, float]]:
+        """
+        Find the numbers of a view that are shown as an end of their range.
+
+        :returns: the field, its grid and the number of each.
+        """
+        tables = [(view,), *(get(view) for get in self._lists)]
+        for table, get, grid, name in self._grids:
+            least, most = grid.least - grid.step / 2, grid.most + grid.step / 2
+            for number in map(get, tables[table]):
+                if number is not None and not least <= number <= most:
+                    yield name, grid, number
 
     def pack(self, view: Any) -> Packed:
         """
@@ -162,6 +183,7 @@ class Packing:
         is_list = origin is tuple and items and not (table or maybe)
         if is_list and len(self._lists) < MOST_LISTS:
             self._lists.append(_getter(path, False))
+            self._names.append(f"$.{'.'.join(map(str, path))}[...]")
             return ["list", self._describe(items[0], (), len(self._lists))]
         self._others.append((table, _getter(path, maybe)))
         return ["other"]
@@ -194,7 +216,6 @@ class Packing:
                 f"{getattr(kind, '__name__', kind)} and cannot have {grid}; a Grid is "
                 f"for float, or for int with a whole step"
             )
-        self.has_grids = True
         scale, shift = down / up, _ROUNDING - grid.first
         top = _ROUNDING + grid.steps
 
@@ -207,6 +228,8 @@ class Packing:
                 return [min(max(one, _ROUNDING), top) for one in found]
             return found
 
+        name = ".".join((self._names[table], *map(str, path)))
+        self._grids.append((table, _getter(path, maybe), grid, name))
         self._columns.append((table, _getter(path, maybe), steps))
         if kind is int:
             return ["int", grid.first, up, grid.steps]

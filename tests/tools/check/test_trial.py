@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.support import broken_games as broken
 from tests.support import games
 from tests.support.glimpse import Glimpse
-from vinom.game import Chance, Game
+from vinom.game import Chance, Game, Grid, Outcome
 from vinom.games.maze import Dance, Maze, Move
 from vinom.games.roomecho import RoomEcho
 from vinom.tools.check.random_actions import RandomActions
@@ -48,6 +48,36 @@ class Marching(games.Cards):
     def tick(self, s: Any, inputs: Any, n: int) -> Any:
         seat = n % len(s.cards)
         return s if s.shown[seat] else self.act(s, seat, games.Show(), n / 5)
+
+
+class Road(Struct, frozen=True):
+    """How far somebody walked."""
+
+    way: tuple[Annotated[float, Grid(0.5, 0, 10)], ...]
+
+
+class Walk(Game[Road, games.Show]):
+    """Walks on; half a step beyond the end is no mistake."""
+
+    name = "walk"
+    actions = games.Show
+    shows = Road
+    last = 10.25
+
+    def start(self, table: Any) -> Road:
+        return Road((0.0,) * len(table.seats))
+
+    def act(self, s: Road, seat: int, action: games.Show, now: float) -> Road:
+        return Road(tuple(min(one + 4, self.last) for one in s.way))
+
+    def outcome(self, s: Road) -> Outcome | None:
+        return Outcome(1, ((0, 1),)) if s.way[0] >= self.last else None
+
+
+class LongWalk(Walk):
+    """Leaves its road."""
+
+    last = 10.3
 
 
 class Babbling(games.Cards):
@@ -94,6 +124,16 @@ class CheckTests(SynchronousTestCase):
             broken = rules_broken(game)
             self.assertEqual(list(broken), [rule], type(game).__name__)
             self.assertRegex(broken[rule], message)
+
+    def test_numbers_leave_their_grid(self) -> None:
+        """
+        A number that players are not shown as it is, because its range ends before, is
+        reported once, with its field; one that is only rounded is not.
+        """
+        self.assertEqual(rules_broken(Walk(), 2), {})
+        findings = try_game(LongWalk(), "walk", 2, 3).findings
+        (message,) = [one.message for one in findings]
+        self.assertIn("$.way[...] leaves Grid(step=0.5, least=0, most=10)", message)
 
     def test_shared_on_purpose(self) -> None:
         """

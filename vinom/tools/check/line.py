@@ -449,11 +449,28 @@ class Line:
         for shown in dict.fromkeys(map(self._shown, seats)):
             self.longest = max(self.longest, len(shown))
             self._fits("view", "view() does not return", parts["view"], shown)
+        self._look_outside()
         if self._setup_bytes is None:
             self._setup_bytes = self._views.setup(play.state)
             if data := self._setup_bytes:
                 self._fits("setup", "setup() does not return", parts["setup"], data)
                 self._setup = msgspec.msgpack.decode(data)
+
+    def _look_outside(self) -> None:
+        """Look for numbers that players are shown otherwise, for want of range."""
+        play, views = self.play, self._views
+        if views.packing is None:
+            return
+        seats = (*range(len(self.plan.seats)), None)
+        for key in {views.audience_of(play.state, seat) for seat in seats}:
+            view = play.ask("view", self.game.view, play.state, key)
+            for name, grid, number in views.packing.outside(view):
+                self.trial.found(
+                    "view",
+                    f"{name} leaves {grid} and is shown as its end; give it more "
+                    f"range, or bound it in view()",
+                    f"{number} at {play.time:.3f} s",
+                )
 
     def _fits(self, rule: str, what: str, kind: Any, data: bytes) -> None:
         """Compare what is sent with what is declared."""

@@ -58,7 +58,7 @@ function fitInto(frame, element) {
   return () => watching.disconnect();
 }
 
-/** @typedef {{roomId: string, room: any, board: any, made: any, stop: () => void}} Shown */
+/** @typedef {{roomId: string, room: any, board: any, made: any, changed: () => void, stop: () => void}} Shown */
 
 /**
  * @param {import("./vinom.js").Client} client
@@ -105,10 +105,10 @@ export function makePreviews(client, catalogue) {
       clear(game);
       return;
     }
-    const facts = { ...peek, roomId: peek.room_id, seat: null, outcome: null, former: [], receivedAt: performance.now(), on: () => () => {}, act: () => Promise.resolve() };
+    const facts = { ...peek, roomId: peek.room_id, seat: null, outcome: null, former: [], acked: 0, bytes: 0, receivedAt: performance.now() };
     if (one) {
       Object.assign(one.room, facts);
-      one.board.update();
+      one.changed();
       return;
     }
     const made = await loadBoard(game);
@@ -116,7 +116,13 @@ export function makePreviews(client, catalogue) {
       made.stop();
       return;
     }
-    const room = /** @type {any} */ (facts);
+    /** @type {(() => void)[]} */
+    const heard = [];
+    const on = (/** @type {string} */ kind, /** @type {() => void} */ call) => {
+      if (kind === "state") heard.push(call);
+      return () => {};
+    };
+    const room = /** @type {any} */ ({ ...facts, on, act: () => Promise.resolve() });
     const board = made.mount({
       room,
       facts: catalogue.games[game] ?? {},
@@ -128,10 +134,14 @@ export function makePreviews(client, catalogue) {
       note: () => {},
       say: () => {},
     });
-    board.update();
+    const changed = () => {
+      for (const call of heard) call();
+      board.update();
+    };
+    changed();
     const element = h("div.preview-board", { inert: true }, board.element);
     swap(frame(game), element, h("span.live", null, "live"));
-    shown.set(game, { roomId: peek.room_id, room, board, made, stop: fitInto(frame(game), element) });
+    shown.set(game, { roomId: peek.room_id, room, board, made, changed, stop: fitInto(frame(game), element) });
   }
 
   async function look() {

@@ -1557,6 +1557,8 @@ export class Room extends Emitter {
   #views = null;
   /** @type {Map<number, Packed>} Those of the latest versions, which others may be made from. */
   #packed = new Map();
+  /** The newest state, as it came. */
+  #newest = {};
   #ackAt = 0;
   // Numbers up to #heard have been received. Announcements overtake events, which wait for
   // their state; numbers received since the last state are therefore kept one by one.
@@ -1587,6 +1589,11 @@ export class Room extends Emitter {
   /** May you start, add bots, remove players, and play again? */
   get isHost() {
     return this.seat !== null && this.seat === this.host;
+  }
+
+  /** How long the newest state was, as it came: bytes of JSON, without the message around it. */
+  get bytes() {
+    return JSON.stringify(this.#newest).length;
   }
 
   /**
@@ -1909,6 +1916,7 @@ export class Room extends Emitter {
         if (older < data.base) this.#bases.delete(older);
       }
     }
+    this.#newest = data;
     this.view = view;
     this.version = data.version;
     this.time = data.time;
