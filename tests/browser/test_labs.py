@@ -69,7 +69,7 @@ class LabTests(PageTestCase):
         self.picture("lab-interpolation", ann)
         bob = self.player("Bob", port=int(ann.run("return location.port")))
         bob.until(
-            f"return document.querySelector('.preview-board') && (() => {{ {_ROWS} }})()",
+            f"if (document.querySelector('.preview-board')) {{ {_ROWS} }}",
             what="a picture with both rows",
         )
         self.check(ann)
