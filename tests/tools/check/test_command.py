@@ -201,7 +201,8 @@ class CheckTests(SynchronousTestCase):
 
     def test_secrets_by_phase(self) -> None:
         """
-        The table shows in which phase a secret is laid open.
+        The table shows in which phase a secret is laid open, and that the event of a
+        shot tells everybody of it: whether it hit.
         """
         battle = "tests.support.battleships:Battle"
         _, out = self.run_command(battle, "--secrets", "--jobs", "1")
@@ -209,8 +210,9 @@ class CheckTests(SynchronousTestCase):
         self.assertEqual(
             [[cell.strip() for cell in row if cell] for row in rows],
             [
-                ["ships[][]", "hiding, shooting", "own", "-", "-", "-", "-"],
+                ["ships[][]", "hiding", "own", "-", "-", "-", "-"],
                 ["ships[][]", "over", "all", "all", "-", "-", "-"],
+                ["ships[][]", "shooting", "own", "-", "-", "all", "-"],
             ],
         )
 

@@ -80,6 +80,25 @@ class Mistelling(ships.Battle):
         return Step(s, (Event("sailed"),))
 
 
+class OneSide(ships.Battle):
+    """Lets opponents see what the other has, and spectators not."""
+
+    def audience(self, s: Any, seat: int | None) -> Any:
+        return None if seat is None else "players"
+
+
+class Seldom(ships.Battle):
+    """Tells everybody of a ship in its second phase, which few games come to."""
+
+    def play(self, s: Any, seat: int, action: Any, now: float) -> Any:
+        if isinstance(action, ships.Hide):
+            return self.hide(s, seat, action, now)
+        return Step(s, (Event("near", s.ships[1 - seat]),)).then(self.next_turn, now)
+
+    def choose(self, view: Any, seat: int, chance: Any, setup: Any) -> Any:
+        return None
+
+
 class DeclaredTests(SynchronousTestCase):
     def test_kept_secrets_pass(self) -> None:
         """
@@ -141,6 +160,7 @@ class DeclaredTests(SynchronousTestCase):
                 r"view\(\) shows something of it to .*; what the",
             ),
             (ships.OneAudience(), r"gives seat \d the same key as spectators"),
+            (OneSide(), r"gives all seats the same key, so that each sees"),
             (ships.HintWhenHit(), r"'hint' is shown to .* act\(\) writes something of"),
             (ships.HintWhenHidden(), r"'hint' is shown to .* list 'hint' in reveals"),
             (ships.ToldWhenHidden(), r"event 'hidden' shows .* something of ships\["),
@@ -151,3 +171,12 @@ class DeclaredTests(SynchronousTestCase):
             self.assertTrue(found, type(game).__name__)
             self.assertRegex("\n".join(found), message)
             self.assertIn("ships", found[0])
+
+    def test_in_a_phase_that_comes_seldom(self) -> None:
+        """
+        The first actions of each kind are looked at, however much happened before.
+        """
+        trial = try_game(Seldom(), "game", 2, 2)
+        self.assertLess(sum("near" in line for line in trial.trace), 6)
+        found = [finding.message for finding in trial.findings]
+        self.assertRegex(found[0], r"event 'near' shows .* something of ships\[")

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import enum
 import re
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import suppress
 from typing import Any
@@ -217,10 +218,16 @@ class Secret:
         """
         if before.revealed or after.revealed:
             return
+        seats = before.keys[:-1]
         if self.seat is not None and before.keys[self.seat] == before.keys[-1]:
             yield (
                 f"{self.name} is secret, yet audience() gives seat {self.seat} the "
                 f"same key as spectators, so that they see what it sees"
+            )
+        elif self.seat is not None and len(seats) > len(set(seats)) == 1:
+            yield (
+                f"{self.name} is secret, yet audience() gives all seats the same key, "
+                f"so that each sees what the others have; return the seat, or its team"
             )
         for key in self.others(before):
             if before.views[key] != after.views[key]:
@@ -321,7 +328,7 @@ def mistakes(game: Game[Any, Any], state: Any, seats: int) -> Iterator[str]:
                 )
 
 
-#: Of a trial's calls with events, the first few and then every so many are searched.
+#: Of a trial's calls of a kind, the first few and then every so many are searched.
 FIRST_CALLS, EVERY_CALL = 4, 16
 
 
@@ -340,14 +347,15 @@ class Search:
     seen: Sightings = attrs.field(factory=Sightings)
     _early: set[str] = attrs.field(factory=set)
     _pool: Pool = attrs.field(factory=Pool)
-    _calls: int = 0
+    _calls: Counter[Hashable] = attrs.field(factory=Counter)
     #: A changed fact made a call that doesn't end; nothing more is searched.
     _is_slow: bool = False
 
-    def is_next(self) -> bool:
-        """Is this call, which emitted events, one of those that are searched?"""
-        self._calls += 1
-        return self._calls <= FIRST_CALLS or self._calls % EVERY_CALL == 0
+    def is_next(self, *kind: Hashable) -> bool:
+        """Is this call, which emitted events, one of its kind that are searched?"""
+        self._calls[kind] += 1
+        count = self._calls[kind]
+        return count <= FIRST_CALLS or count % EVERY_CALL == 0
 
     @property
     def _shared(self) -> tuple[str, ...]:
@@ -463,7 +471,8 @@ class Search:
         :param events: what it emitted.
         :param seats: how many seats the table has.
         """
-        known = self._shown(before, seats)
+        wrong = any(mistakes(self.game, before, seats))
+        known = None if wrong else self._shown(before, seats)
         after = self._after(call, before, args)
         seen = None if after is None else self._shown(after.state, seats)
         if after is None or known is None or seen is None:

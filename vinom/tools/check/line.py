@@ -512,7 +512,9 @@ class Line:
         make()
         told = tuple(events[count:])
         # What an action writes into the state may reveal a secret without an event.
-        if (told or self.game.secret or self.game.hidden) and self.search.is_next():
+        keeps = self.game.secret or self.game.hidden
+        kind = type(args[1]) if name == "act" else None
+        if (told or keeps) and self.search.is_next(name, kind):
             seats = len(self.plan.seats)
             for leak in self.search.step(before, call, args, told, seats):
                 self.trial.found("leak", leak, f"in {name}()")
