@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from msgspec.structs import replace
+
 from tests.play.test_room import RoomCase, plan_for
 from tests.support.glimpse import Glances, Glimpse, Look
 from vinom.base.model import MatchEnd
 from vinom.game import Input
-from vinom.play.play import Play, Point
+from vinom.play.play import Play, Point, Recorded
 from vinom.play.recording import (
     encode_ending,
     encode_header,
@@ -68,6 +72,32 @@ class PastTests(RoomCase):
         changed = data.replace(b"\xa4look\x07", b"\xa4look\x09")
         self.assertNotEqual(changed, data)
         self.assertIsNotNone(replay(read_recording(changed), Glimpse()).differing)
+
+    def test_what_came_after_the_newest_tick(self) -> None:
+        """
+        A play that goes on elsewhere replays, although somebody lost the connection
+        before its first tick: what is newest is so with that.
+        """
+
+        class Counted(Glimpse):
+            def dropped(self, s: Glances, seat: int, now: float) -> Glances:
+                return replace(s, seen=(*s.seen, (seat, 0)))
+
+            def tick(self, s: Glances, inputs: Any, n: int) -> Glances:
+                seen = [
+                    (seat, len(one.seen.seen)) for one in inputs for seat in one[:1]
+                ]
+                return replace(s, tick=n, seen=(*s.seen, *seen))
+
+        calls: list[Recorded] = []
+        plays = Play(Counted(), calls.append), Play(Counted())
+        for play in plays:
+            play.resume(Point(Glances(40), 41, 2.0, 40), 2)
+        plays[0].seat_dropped(1, 2.0)
+        plays[0].tick(((0, Look(), 38),), 2.05)
+        for call in calls:
+            plays[1].repeat(call)
+        self.assertEqual(plays[0].state, plays[1].state)
 
     def test_on_another_machine(self) -> None:
         """

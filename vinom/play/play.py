@@ -413,7 +413,8 @@ class Play:
             tick, seen = self.ticks, self.state
             if shown and 0 < shown[0] < tick:
                 tick = max(shown[0], tick - len(past) + 1)
-                seen = past[tick - self.ticks - 1]
+                # The newest may have changed since its tick.
+                seen = seen if tick == self.ticks else past[tick - self.ticks - 1]
             inputs.append(Input(seat, action, seen, tick))
         return tuple(inputs)
 

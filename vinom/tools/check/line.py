@@ -513,7 +513,7 @@ class Line:
         told = tuple(events[count:])
         # What an action writes into the state may reveal a secret without an event.
         keeps = self.game.secret or self.game.hidden
-        kind = type(args[1]) if name == "act" else None
+        kind = type(args[1]).__qualname__ if name == "act" else ""
         if (told or keeps) and self.search.is_next(name, kind):
             seats = len(self.plan.seats)
             for leak in self.search.step(before, call, args, told, seats):
