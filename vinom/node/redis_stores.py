@@ -18,8 +18,8 @@ from vinom.errors import StoreUnavailable
 from vinom.net.keys.files import store_login
 from vinom.node.settings import Settings
 from vinom.node.stores import Stores
-from vinom.store.redis.client import Access, Owner, RedisClient
-from vinom.store.redis.inspection import FoundStore, find_store, make_dial
+from vinom.store.redis.client import Owner, RedisClient
+from vinom.store.redis.inspection import FoundStore, access_to, find_store
 from vinom.store.redis.lobby import RedisLobbyStore
 from vinom.store.redis.nodes import RedisNodeStore, RedisOwnedStore, ReplicatedSteps
 from vinom.store.redis.players import (
@@ -54,12 +54,8 @@ def redis_stores(
     log_found(settings, address, authority)
     latency = Histogram(CALL_BOUNDS)
     now = time_of_day(reactor)
-    access = Access(
-        make_dial(address, authority, reactor),
-        f"vinom:1:{settings.store_prefix}:",
-        (address.user, address.password),
-        address.database,
-    )
+    prefix = f"vinom:1:{settings.store_prefix}:"
+    access = access_to(address, authority, reactor, prefix)
     owner = Owner(node_id)
 
     def make_client() -> RedisClient:

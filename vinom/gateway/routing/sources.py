@@ -33,8 +33,8 @@ from vinom.gateway.routing.rules import (
     read_rules,
     read_services,
 )
-from vinom.store.redis.client import Access, Owner, RedisClient, load
-from vinom.store.redis.inspection import find_store, make_dial
+from vinom.store.redis.client import Owner, RedisClient, load
+from vinom.store.redis.inspection import access_to, find_store
 from vinom.store.redis.subscriber import RedisSubscriber
 
 _READ = load("gateway", "read")["read"]
@@ -398,20 +398,8 @@ def redis_source(
         find_store(address, authority)
     except StoreUnavailable as error:
         _log.warn("{why}; there are no rules until it answers", why=error)
-    access = Access(
-        make_dial(address, authority, reactor),
-        prefix,
-        (address.user, address.password),
-        address.database,
-    )
-    client = RedisClient(
-        access,
-        owner,
-        reactor,
-        time.monotonic,
-        entropy,
-        turns,
-    )
+    access = access_to(address, authority, reactor, prefix)
+    client = RedisClient(access, owner, reactor, time.monotonic, entropy, turns)
     stored = RedisRoutes(client)
     rules = RedisRules(stored, routes, reactor, seconds)
     subscriber = RedisSubscriber(

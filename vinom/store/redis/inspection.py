@@ -26,7 +26,7 @@ from twisted.internet.threads import deferToThreadPool
 
 from vinom.base.settings.values import StoreAddress
 from vinom.errors import Misconfigured, StoreUnavailable
-from vinom.store.redis.client import Dial
+from vinom.store.redis.client import Access, Dial
 
 #: How long one server may take to answer, seconds.
 TIMEOUT = 1.0
@@ -231,6 +231,17 @@ def _facts(info: str) -> dict[str, str]:
 
 
 _END = b"-----END CERTIFICATE-----"
+
+
+def access_to(
+    address: StoreAddress, authority: bytes | None, reactor: Any, prefix: str
+) -> Access:
+    """
+    Say how a Redis is reached, and with which prefix of keys; others as `make_dial`.
+    """
+    login = address.user, address.password
+    dial = make_dial(address, authority, reactor)
+    return Access(dial, prefix, login, address.database)
 
 
 def make_dial(
