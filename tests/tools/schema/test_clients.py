@@ -61,6 +61,25 @@ class Chess(Game[Any, Move | Pass]):
     tells = {"moved": Piece, "passed": None}  # noqa: RUF012
 
 
+class Tree(Struct, frozen=True, rename={"x": "my-x", "y": "1y"}):
+    """Has names that mean something else, or nothing, in another language."""
+
+    x: int
+    y: int
+    to_string: str
+    a_b: int
+    aB: int
+    tree: int
+    script: str = ""
+
+
+class Woods(Game[Any, Pass]):
+    """Has a part with odd names."""
+
+    actions = Pass
+    shows = Tree
+
+
 #: Reads a view, an event and an action, and prints them again.
 USE = """
 extends SceneTree
@@ -97,7 +116,7 @@ class GodotTests(SynchronousTestCase):
         """
         godot, folder = path_of("godot3-server"), Path(self.mktemp())
         folder.mkdir()
-        games = load_games()
+        games = {"woods": Woods(), **load_games()}
         for name, game in {"chess": Chess(), **games}.items():
             (folder / f"{name}.gd").write_text(gdscript(reading_of(game)))
         loaded = ", ".join(f'load("res://{name}.gd").new() != null' for name in games)
@@ -128,6 +147,15 @@ class GodotTests(SynchronousTestCase):
 
 
 class CSharpTests(SynchronousTestCase):
+    def test_odd_names(self) -> None:
+        """
+        No member has a name that C# does not take, or that another has.
+        """
+        members = re.findall(r"required \w+ (.*) \{ get", csharp(reading_of(Woods())))
+        self.assertEqual(
+            members, ["My_x", "_1y", "ToString_", "AB", "AB_", "Tree_", "Script"]
+        )
+
     def test_records(self) -> None:
         """
         Records have the fields as they are sent, what may be missing or null is

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from json import dumps
 
-from vinom.tools.schema.kinds import Field, Node, Reading, Record, named, split
+from vinom.tools.schema.kinds import Field, Node, Reading, free, named, split
 
 _PLAIN = {"integer": "long", "number": "double", "string": "string", "boolean": "bool"}
 _ANY = "JsonElement"
+_MEMBERS = ("EqualityContract", "Equals", "GetHashCode", "GetType", "ToString")
 
 
 def csharp(reading: Reading) -> str:
@@ -47,9 +48,13 @@ class _Writer:
                 name, value = record.tag
                 yield f"    [JsonPropertyName({dumps(name)})]"
                 yield f"    public string {_pascal(name)} => {dumps(value)};"
+            # A member can't have the name of its class, or of what all records have.
+            taken = [record.name, *_MEMBERS]
+            taken += [_pascal(record.tag[0])] if record.tag and not is_action else []
             for field in record.fields:
+                taken.append(free(_pascal(field.name), taken))
                 yield from _comment(field.about, "    ")
-                yield from self._field(record, field)
+                yield from self._field(taken[-1], field)
             yield "}"
         yield ""
         yield f"public static class {title}Events"
@@ -74,11 +79,8 @@ class _Writer:
                 yield f"[JsonDerivedType(typeof({name}), {dumps(word)})]"
             yield f"public abstract record {self._base};"
 
-    def _field(self, record: Record, field: Field) -> Iterator[str]:
-        name, kind = _pascal(field.name), self._kind(field.node)
-        if name == record.name:
-            # A member can't have the name of its class.
-            name += "Value"
+    def _field(self, name: str, field: Field) -> Iterator[str]:
+        kind = self._kind(field.node)
         default = field.node.get("default")
         yield f"    [JsonPropertyName({dumps(field.name)})]"
         if field.is_required:

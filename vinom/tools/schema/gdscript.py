@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from json import dumps
 
-from vinom.tools.schema.kinds import Node, Reading, Record, named, split
+from vinom.tools.schema.kinds import Node, Reading, Record, free, named, split
 
 _EMPTY = {
     "integer": "0",
@@ -19,8 +19,17 @@ _WORDS = """
 and as assert await break breakpoint class class_name const continue elif else enum
 export extends false for func if in is match not null onready or pass preload remote
 return self signal static super true var void while yield
+script free get set call connect disconnect notification from_dict to_dict
 abs ceil char clamp convert ease exp floor hash len lerp load log max min ord pow print
 randf randi range round seed sign sin cos tan sqrt step stepify str typeof weakref
+"""
+#: Native classes that a game's own structures are likely to be named like.
+_NATIVE = """
+Animation Area Array Button Camera Color Container Control Curve Directory Environment
+Expression File Font Image Input Joint Label Light Line2D Material Mesh Mutex Node
+Object Panel Particles Path Popup Position2D Range Reference Resource Script Semaphore
+Shader Shape Skeleton Skin Sky Slider Sprite Texture Theme Thread TileMap TileSet Time
+Timer Tree Tween Vector2 Vector3 Viewport Window World
 """
 #: JSON has no whole numbers in Godot, and parts of structures are structures.
 _MADE = """\
@@ -67,11 +76,10 @@ def _lines(reading: Reading) -> Iterator[str]:
 
 def _record(record: Record, reading: Reading) -> Iterator[str]:
     yield from _comment(record.about, "")
-    yield f"class {record.name}:"
-    taken = _WORDS.split()
-    names = {
-        field.name: field.name + "_" * (field.name in taken) for field in record.fields
-    }
+    yield f"class {_class(record.name)}:"
+    names: dict[str, str] = {}
+    for field in record.fields:
+        names[field.name] = free(field.name, (*_WORDS.split(), *names.values()))
     for field in record.fields:
         yield from _comment(field.about, "\t")
         options, is_null = split(field.node)
@@ -82,7 +90,7 @@ def _record(record: Record, reading: Reading) -> Iterator[str]:
         yield f"\tvar {names[field.name]} = {empty}"
     yield ""
     yield "\tstatic func from_dict(data):"
-    yield f"\t\tvar made = {record.name}.new()"
+    yield f"\t\tvar made = {_class(record.name)}.new()"
     for field in record.fields:
         kind, key = _leaf(field.node, reading), dumps(field.name)
         name = f"made.{names[field.name]}"
@@ -99,7 +107,7 @@ def _leaf(node: Node, reading: Reading) -> str:
     """Name what a value is, or the items of its arrays are: a class or an integer."""
     if "$ref" in node:
         other = reading.others.get(named(node))
-        return named(node) if other is None else _leaf(other, reading)
+        return _class(named(node)) if other is None else _leaf(other, reading)
     options, _ = split(node)
     if node.get("type") == "array":
         options = node.get("prefixItems") or [node.get("items") or {}]
@@ -107,6 +115,10 @@ def _leaf(node: Node, reading: Reading) -> str:
         return "TYPE_INT" if node.get("type") == "integer" else "null"
     found = {_leaf(one, reading) for one in options}
     return found.pop() if len(found) == 1 else "null"
+
+
+def _class(name: str) -> str:
+    return free(name, ("Made", "Events", *_NATIVE.split()))
 
 
 def _comment(text: str, indent: str) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -18,6 +18,15 @@ def named(node: Node) -> str:
 def word(name: str) -> str:
     """Make a name of what msgspec calls a class: "Grid_int_" of one in brackets."""
     return "".join(part if part.isalnum() else "_" for part in name.rpartition(".")[2])
+
+
+def free(name: str, taken: Collection[str]) -> str:
+    """Make a name of letters, digits and "_" that is not taken, by adding "_"."""
+    name = "".join(one if one.isalnum() else "_" for one in name)
+    name = f"_{name}" if name[:1].isdigit() else name
+    while name in taken:
+        name += "_"
+    return name
 
 
 def split(node: Node) -> tuple[list[Node], bool]:
