@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 import attrs
@@ -133,3 +134,22 @@ class RedisTests(MemoryTests):
             for _ in range(2)
         ]
         await self.check(node, [other.kill, node.kill, node.start_again])
+
+    async def test_redis_killed(self) -> None:
+        """
+        The same, when the Redis is killed, too, and has written a file.
+        """
+        folder = os.path.abspath(self.mktemp())
+        os.mkdir(folder)
+        kept = "--appendonly", "yes", "--dir", folder
+        server = redis_for(self, *kept)
+        shared = shared_by_nodes(self, server.url)
+        node = await start_leased_node(
+            self, *shared, *_GAMES, "--warm=0", "--lease-seconds=5"
+        )
+
+        async def restart() -> None:
+            server.kill()
+            redis_for(self, *kept, port=server.port)
+
+        await self.check(node, [node.kill, restart, node.start_again])

@@ -246,7 +246,9 @@ class Things(MutableMapping[str, Kept]):
         """Find things that nobody owns, those first that must be looked after next."""
         found: dict[str, Kept] = {}
         for thing_id, kept in self._do(
-            "SELECT id, kept FROM things WHERE look_at NOT NULL ORDER BY look_at"
+            "SELECT id, kept FROM things WHERE look_at NOT NULL ORDER BY look_at "
+            "LIMIT ?",
+            40 * most,
         ):
             if len(found) < most and (one := _read_kept(kept)).data and not one.node_id:
                 found[thing_id] = one
