@@ -11,7 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.play.test_recording import RecordingCase
 from tests.play.test_room import RoomCase, plan_for
 from tests.support.games import Say, Tale, Teller
-from vinom.game import Game, Outcome, State, Table
+from vinom.errors import Rejected
+from vinom.game import Event, Game, Outcome, Seat, State, Step, Table
 from vinom.play.play import Recorded
 from vinom.play.recording import History, play_again, read_recording, replay
 from vinom.play.room import Room
@@ -133,6 +134,26 @@ class TimerTests(SynchronousTestCase):
         self.assertEqual((again.kept, again.wrong), (2, ""))
         self.assertEqual(again.play.state.at, (("tide", 4.0),))
         self.assertEqual((again.play.due, again.play.due_for), (7.0, "storm"))
+
+    def test_newcomers_stay(self) -> None:
+        """
+        Where better rules refuse an input, a newcomer's leaving still counts, although
+        it came after the first state.
+        """
+
+        class Farewell(Sea):
+            def act(self, s: Weather, seat: int, action: Wait, now: float) -> Any:
+                raise Rejected("calm", "no storms")
+
+            def left(self, s: Weather, seat: int, now: float) -> Any:
+                return Step(s.with_(came=("left",)), (Event("bye", to=seat),))
+
+        history = History(plan_for(Sea()), lambda call: None)
+        history.add(Recorded("joined", 1.0, 2, Seat("late")))
+        history.add(Recorded("act", 2.0, 0, Wait(7.0)))
+        history.add(Recorded("left", 3.0, 2))
+        again = play_again(history, Farewell())
+        self.assertEqual((again.kept, again.play.state.came), (1, ("left",)))
 
     def test_the_check(self) -> None:
         """

@@ -94,6 +94,7 @@ class RoomTests(SynchronousTestCase):
         ann, _ = self.world.hello("ann")
         for found, why in (
             ((1, 2), r"Unsized.seats_for returned \(1, 2\); return two numbers from 2"),
+            ((3, 3, 3), r"returned \(3, 3, 3\); return two numbers from 2 to 4"),
             ("ab", "returned 'ab'; return two numbers from 2 to 4"),
             (None, "Unsized.seats_for failed: KeyError"),
         ):

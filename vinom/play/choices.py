@@ -77,7 +77,8 @@ def _seats_for(game: Game[Any, Any], options: bytes) -> tuple[int, int]:
     chosen, (fewest, most) = read_options(game, options), game.seats
     try:
         found = game.seats_for(chosen)
-        if type(found) is tuple and fewest <= found[0] <= found[1] <= most:
+        is_pair = type(found) is tuple and len(found) == 2
+        if is_pair and fewest <= found[0] <= found[1] <= most:
             return found
         why = f"returned {found!r}; return two numbers from {fewest} to {most}"
     except Exception as error:

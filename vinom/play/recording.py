@@ -508,6 +508,7 @@ def play_again(
     """
     calls: list[Recorded] = []
     plan, advances = history.plan, Advances()
+    seats = len(plan.seats)
     play = Play(game, calls.append, guard or Guard(), plan)
     play.lay(table_of(plan, game))
     play.begin()
@@ -528,7 +529,7 @@ def play_again(
             wrong = _in_words(raw, error, plan)
             del calls[made:]
             play = Play(game, calls.append, play.guard, plan)
-            play.resume(before, len(plan.seats))
+            play.resume(before, seats)
             for later in inputs:
                 # Seats are as they are now: their players came and went.
                 if later.kind in ("joined", "dropped", "returned", "left"):
@@ -537,6 +538,7 @@ def play_again(
                         repeat(play, msgspec.structs.replace(later, time=at), game)
             return Revised(play, calls, kept, wrong)
         play.events.clear()
+        seats = max(seats, raw.seat + 1)
     return Revised(play, calls, len(history.inputs), "")
 
 
