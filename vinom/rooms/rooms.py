@@ -275,7 +275,10 @@ class Rooms(Service):
             host, most = conversation.host, self._bounds.lasting
             kept = await self._keeping.store.seats_of(player.player_id, host)
             check_open(conversation)
-            if request.room_id not in kept.rooms and len(kept.rooms) >= most:
+            # The store does not know the latest.
+            here = self._secrets.of(player.player_id).items()
+            seats = {*kept.rooms, *(id for id, one in here if _lasts(one))}
+            if request.room_id not in seats and len(seats) >= most:
                 raise Refused(
                     Code.TOO_MANY_ROOMS,
                     "you have seats in too many games that last; leave one",
