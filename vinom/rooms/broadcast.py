@@ -19,7 +19,7 @@ from msgspec import Raw, json
 from vinom.base.messages.envelope import Push, encode_push
 from vinom.base.messages.rooms import EventTold, RoundBegan, RoundOver, merge_diff
 from vinom.base.model import MatchEnd
-from vinom.base.packed import Layout, decode_values
+from vinom.base.packed import Layout, Packed, decode_values
 from vinom.errors import Code, Refused
 from vinom.fleet.relay.room import Host, RelayedRoom
 from vinom.game import Outcome
@@ -287,13 +287,14 @@ class Broadcast:
             return True
         self._shown = version
         time = room.match_time(now)
+        tick = _tick_of(room) if host.has_ticks else b""
         if owed or fresh or self._plain is None or self._special:
             self._fresh = []
             state = b'%b%d,"time":%.3f%b,"ack":%b,"events":[' % (
                 self._head,
                 version,
                 time,
-                _tick_of(room),
+                tick,
                 self._acks,
             )
             self._show_each(room, state, version, owed, fresh)
@@ -305,7 +306,7 @@ class Broadcast:
             self._head,
             version,
             time,
-            _tick_of(room),
+            tick,
             self._acks,
             view,
         )
@@ -387,7 +388,11 @@ class Broadcast:
         """Write the view for a member: packed, or as a patch where that is shorter."""
         audience = member.audience
         if member.is_packed and room.layout is not None:
-            return self._packed_for(room, room.layout, member, version)
+            packed = room.pack(member.audience)
+            if packed is None:
+                return b""
+            before = self._bases.keep(member.audience, member.seen, version, packed)
+            return _written(room.layout, packed, before, member.seen)
         view = room.view_json(audience)
         if not view or not member.seen or self._patches is None:
             return b'"view":%b' % view if view else b""
@@ -396,28 +401,6 @@ class Broadcast:
         if patch is None:
             return b'"view":%b' % view
         return b'"base":%d,"patch":%b' % (member.seen, patch)
-
-    def _packed_for(
-        self,
-        room: Room | RelayedRoom,
-        layout: Layout,
-        member: Member,
-        version: int,
-    ) -> bytes:
-        """Write the view for a member, packed."""
-        view = room.pack(member.audience)
-        if view is None:
-            return b""
-        before = self._bases.keep(member.audience, member.seen, version, view)
-        numbers = b2a_base64(layout.write(view, before), newline=False)
-        changed = layout.others_since(view, before)
-        others = {str(index): decode_values(raw) for index, raw in changed.items()}
-        base = b"%d" % member.seen
-        if before is None:
-            base = b'0,"layout":%b' % _encode(layout.description)
-        if others:
-            base = b'%b,"others":%b' % (base, _encode(others))
-        return b'"base":%b,"packed":"%b"' % (base, numbers)
 
     def _show_one(
         self, room: Room | RelayedRoom, member: Member, version: int, now: float
@@ -552,3 +535,16 @@ class Broadcast:
 def _tick_of(room: Room | RelayedRoom) -> bytes:
     """Write the number of the last fixed step, if there was one."""
     return b',"tick":%d' % room.ticks if room.ticks else b""
+
+
+def _written(layout: Layout, view: Packed, before: Packed | None, seen: int) -> bytes:
+    """Write a packed view, as what has changed since the one that was seen."""
+    numbers = b2a_base64(layout.write(view, before), newline=False)
+    changed = layout.others_since(view, before)
+    others = {str(index): decode_values(raw) for index, raw in changed.items()}
+    base = b"%d" % seen
+    if before is None:
+        base = b'0,"layout":%b' % _encode(layout.description)
+    if others:
+        base = b'%b,"others":%b' % (base, _encode(others))
+    return b'"base":%b,"packed":"%b"' % (base, numbers)

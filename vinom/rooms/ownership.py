@@ -274,7 +274,9 @@ class RoomOwnership:
         self._fences: dict[str, int] = {}
         self._announced: dict[str, int] = {}
         self._announcing = LoopingCall(self.store_again)
-        self._looking = LoopingCall(self._look_after)
+        self._looking = LoopingCall(
+            lambda: in_background(_log, self._look_after(), "cannot look after rooms")
+        )
         self._announcing.clock = self._looking.clock = context.clock
         self._not_before = -inf
         # Ids of rooms that may be this node's, for an answer was lost, or that
@@ -503,10 +505,7 @@ class RoomOwnership:
         if len(self._due) < _MOST_DUE:
             self._due.setdefault(room_id, False)
 
-    def _look_after(self) -> Deferred[None]:
-        return in_background(_log, self._look_after_all(), "cannot look after rooms")
-
-    async def _look_after_all(self) -> None:
+    async def _look_after(self) -> None:
         """Wake rooms in which something is due; end those that nobody came back to."""
         if self._context.seconds() < self._not_before:
             return
