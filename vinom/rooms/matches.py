@@ -16,6 +16,8 @@ from zope.interface import implementer
 
 from vinom.base.limits.pressure import busy
 from vinom.base.messages.rooms import (
+    ClientJoined,
+    ClientLeft,
     ListRooms,
     RoomFacts,
     RoomList,
@@ -230,12 +232,12 @@ class MatchPolicy:
             return
         who.is_here = state in ("joined", "returned")
         if who.is_here:
-            room.announce_joined(who, state)
+            room.announce(ClientJoined, who, state)
         elif state in ("left", "vacated"):
             room.seating.stand_up(who, is_played=True)
-            room.announce_left(who, state)
+            room.announce(ClientLeft, who, state)
         else:
-            room.announce_left(who, "lost")
+            room.announce(ClientLeft, who, "lost")
 
     def round_ended(self, match_id: str, outcome: dict[str, Any]) -> None:
         self._relayed.round_ended(match_id, outcome)

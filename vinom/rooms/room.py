@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from math import inf
 from typing import Any, Literal, Protocol
 
-from msgspec import Raw
 from twisted.logger import Logger
 
 from vinom.base.messages.envelope import Envelope
@@ -304,7 +303,7 @@ class NodeRoom:
         seat = self.policy.seat_for(self, player, loadout, spectates)
         if seat is None:
             self.seating.refuse_kicked(player.player_id)
-            if not self._has_place_to_watch():
+            if not self.seating.has_place_to_watch(self.context.bounds.spectators):
                 most = self.context.bounds.spectators
                 raise Refused(
                     Code.ROOM_FULL, "too many watch this room", {"limit": most}
@@ -358,24 +357,6 @@ class NodeRoom:
         member.connect(conversation)
         conversation.entered(self.room_id, membership)
 
-    def result_of(self, member: Member) -> dict[str, Any]:
-        """Write what a member is answered when it comes in, or comes back."""
-        played, seat, acted = self.round.played, member.seat, member.acted
-        if played is not None and seat is not None:
-            acted = played.acted[seat]
-        return {
-            "room_id": self.room_id,
-            "game": self.name,
-            "seat": seat,
-            "seats": self.seats,
-            "state": self.state,
-            "options": Raw(self.options),
-            "setup": self.broadcast.setup(),
-            "version": self.broadcast.version,
-            "acted": acted,
-            "former": tuple(self.seating.former.values()),
-        }
-
     def returned(self, member: Member) -> None:
         """A member is connected, for the first time or again."""
         is_new = member.epoch == 1
@@ -385,7 +366,9 @@ class NodeRoom:
         seat, played = member.seat, self.round.played
         if played is not None and seat is not None:
             self.round.change_seat(played.room.join, seat)
-        self.announce_joined(member, "joined" if is_new else "returned", but=member)
+        self.announce(
+            ClientJoined, member, "joined" if is_new else "returned", but=member
+        )
         if played is None:
             self.round.timetable.joined(self.context.seconds(), is_new)
         self.round.find_deadlines()
@@ -409,7 +392,7 @@ class NodeRoom:
             self.round.change_seat(played.room.drop, seat)
         self.round.find_deadlines()
         # The member itself need not be sent that it was away.
-        self.announce_left(member, "lost", but=member)
+        self.announce(ClientLeft, member, "lost", but=member)
         self.round.flush_soon()
 
     def leave(self, member: Member, reason: str) -> None:
@@ -428,7 +411,7 @@ class NodeRoom:
         if not self.members:
             self.round.timetable.emptied(self.context.seconds())
         self.round.find_deadlines()
-        self.announce_left(member, reason)
+        self.announce(ClientLeft, member, reason)
         self.changed()
         self.round.flush_soon()
         if not (self.members or self.is_own):
@@ -438,7 +421,8 @@ class NodeRoom:
         """The game has given up a seat: its player watches, if there is a place."""
         seat, played = who.seat or 0, self.round.played
         if isinstance(who, Member) and not (
-            self.policy.may_watch and self._has_place_to_watch()
+            self.policy.may_watch
+            and self.seating.has_place_to_watch(self.context.bounds.spectators)
         ):
             who.send(Kicked(self.room_id))
             self.leave(who, "vacated")
@@ -452,14 +436,10 @@ class NodeRoom:
             # It sees another view from now on.
             self.broadcast.owe(who)
         self._choose_host()
-        self.announce_left(Sitter(seat, who.player_id, who.name), "vacated")
+        self.announce(ClientLeft, Sitter(seat, who.player_id, who.name), "vacated")
         self.round.find_deadlines()
         self.changed()
         self.round.flush_soon()
-
-    def _has_place_to_watch(self) -> bool:
-        watching = sum(member.seat is None for member in self.members)
-        return watching < self.context.bounds.spectators
 
     def hand_over(self, member: Member, dialed: DialedSeat) -> None:
         """A player of a match came over UDP: it is no longer a member here."""
@@ -493,39 +473,23 @@ class NodeRoom:
             self.seating.host = host
             self.changed()
 
-    def announce_joined(self, who: Sitter, how: str, but: Member | None = None) -> None:
-        """
-        Send everybody who is connected that somebody came.
-
-        :param who: came.
-        :param how: see `ClientJoined`.
-        :param but: need not be sent it.
-        """
-        self._announce(ClientJoined, who, how, but, who.team)
-
-    def announce_left(
-        self, who: Sitter, reason: str, but: Member | None = None
-    ) -> None:
-        """
-        Send everybody who is connected that somebody has gone.
-
-        :param who: has gone.
-        :param reason: see `ClientLeft`.
-        :param but: need not be sent it.
-        """
-        self._announce(ClientLeft, who, reason, but)
-
-    def _announce(
+    def announce(
         self,
         kind: type[ClientJoined | ClientLeft],
         who: Sitter,
         how: str,
-        but: Member | None,
-        *more: Any,
+        but: Member | None = None,
     ) -> None:
+        """
+        Send everybody who is connected that somebody came, or has gone.
+
+        :param how: see `ClientJoined` and `ClientLeft`.
+        :param but: need not be sent it.
+        """
+        team = (who.team,) if kind is ClientJoined else ()
         number, host = self.broadcast.next_number(), self.seating.host_seat
         said = kind(
-            self.room_id, number, who.seat, who.name, who.player_id, how, host, *more
+            self.room_id, number, who.seat, who.name, who.player_id, how, host, *team
         )
         self.broadcast.announce(said, but)
 
@@ -556,7 +520,7 @@ class NodeRoom:
         else:
             self.round.timetable.joined(self.context.seconds())
         self.round.find_deadlines()
-        self.announce_joined(bot_seat, "bot")
+        self.announce(ClientJoined, bot_seat, "bot")
         self.changed()
         self.round.flush_soon()
         return seat
@@ -597,7 +561,7 @@ class NodeRoom:
         self.seating.stand_up(who, played is not None)
         if played is not None:
             self.round.change_seat(played.room.leave, seat)
-        self.announce_left(who, "kicked")
+        self.announce(ClientLeft, who, "kicked")
         self.changed()
         self.round.flush_soon()
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from math import inf
 from typing import Any
 
-from msgspec import structs
+from msgspec import Raw, structs
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, TimeoutError
 from twisted.internet.task import deferLater
@@ -613,7 +613,7 @@ class Rooms(Service):
         lost = (
             0 if is_first else broadcast.how_many_lost(min(since, member.events_told))
         )
-        facts = {"resume": secret, **room.result_of(member)}
+        facts = {"resume": secret, **_result_of(room, member)}
         room.returned(member)
         facts["players"], facts["number"] = room.seating.players(), broadcast.number
         facts["host"] = room.seating.host_seat
@@ -711,3 +711,22 @@ def _membership(
     if membership.room.is_moving:
         raise room_moves(membership.room.room_id)
     return membership.room, membership.member
+
+
+def _result_of(room: NodeRoom, member: Member) -> dict[str, Any]:
+    """Write what a member is answered when it comes in, or comes back."""
+    played, seat, acted = room.round.played, member.seat, member.acted
+    if played is not None and seat is not None:
+        acted = played.acted[seat]
+    return {
+        "room_id": room.room_id,
+        "game": room.name,
+        "seat": seat,
+        "seats": room.seats,
+        "state": room.state,
+        "options": Raw(room.options),
+        "setup": room.broadcast.setup(),
+        "version": room.broadcast.version,
+        "acted": acted,
+        "former": tuple(room.seating.former.values()),
+    }

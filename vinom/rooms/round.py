@@ -541,9 +541,9 @@ class Round:
                 if keeper.is_holding:
                     return
                 self._held.run(self.act, keeper)
-            if not self.is_closed and isinstance(self.played, RoomHost):
-                self._note_turns(self.played)
             if not self.is_closed:
+                if self._lasts and isinstance(self.played, RoomHost):
+                    self._note_turns(self.played)
                 at = self.deadline()
                 if at is not None and at != self._armed_for:
                     self._armed_for = at

@@ -249,6 +249,10 @@ class Seating:
         here = (member for member in seated if member.conversation is not None)
         return next(here, seated[0] if seated else None)
 
+    def has_place_to_watch(self, most: int) -> bool:
+        """May one more watch, of at most *most*?"""
+        return sum(member.seat is None for member in self.members) < most
+
     def refuse_kicked(self, player_id: str) -> None:
         """
         Keep out a player who was kicked.
