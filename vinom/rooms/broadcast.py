@@ -287,7 +287,7 @@ class Broadcast:
             return True
         self._shown = version
         time = room.match_time(now)
-        tick = _tick_of(room) if host.has_ticks else b""
+        tick = _tick_of(room)
         if owed or fresh or self._plain is None or self._special:
             self._fresh = []
             state = b'%b%d,"time":%.3f%b,"ack":%b,"events":[' % (
@@ -534,7 +534,8 @@ class Broadcast:
 
 def _tick_of(room: Room | RelayedRoom) -> bytes:
     """Write the number of the last fixed step, if there was one."""
-    return b',"tick":%d' % room.ticks if room.ticks else b""
+    ticks = room.ticks
+    return b',"tick":%d' % ticks if ticks else b""
 
 
 def _written(layout: Layout, view: Packed, before: Packed | None, seen: int) -> bytes:

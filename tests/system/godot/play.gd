@@ -78,6 +78,7 @@ func speak():
 		out.put_u8(4)
 		for direction in DIRECTIONS:
 			var action = move(direction, start)
+			out.put_u32(0)
 			out.put_u16(action.size())
 			out.put_data(action)
 	dtls.put_packet(out.data_array)
@@ -97,6 +98,7 @@ func hear(packet):
 	elif kind == STATE:
 		packet.get_u32()
 		var newer = packet.get_u32()
+		packet.get_u32()
 		packet.get_u32()
 		if newer < version:
 			return
