@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
-from functools import reduce
+from functools import cache, reduce
 from operator import or_
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin
@@ -567,8 +567,15 @@ def _without(
 
 def _blank(s: S, game: TurnGame[S, Any]) -> S:
     """Forget what belongs to a turn only."""
-    blank = game.state(chance=s.chance)
-    return s.with_(**{name: getattr(blank, name) for name in game.per_turn})
+    state: Any = game.state
+    return s.with_(**_defaults(state, game.per_turn))
+
+
+@cache
+def _defaults(state: Any, names: tuple[str, ...]) -> dict[str, Any]:
+    """Return what fields of a state are when a round begins."""
+    blank = state(chance=Chance(0))
+    return {name: getattr(blank, name) for name in names}
 
 
 def _acting(s: TurnState) -> tuple[int, ...]:
