@@ -36,7 +36,9 @@ _KINDS: dict[str, Any] = {
     "past_ticks": _Steps,
     "bot_seconds": float,
     "forfeit_seconds": float,
-    **dict.fromkeys(("secret", "hidden", "reveals", "shared"), tuple[str, ...]),
+    **dict.fromkeys(
+        ("secret", "hidden", "fixed", "reveals", "shared"), tuple[str, ...]
+    ),
     "durability": Literal["store", "ahead", "behind", "none"],
     "grace_seconds": _Seconds | None,
     "linger": _Seconds,
