@@ -357,7 +357,7 @@ class ClockTests(SynchronousTestCase):
 
     def test_per_turn(self) -> None:
         """
-        Each turn has its time, which the view names; it begins anew with each turn.
+        Each turn has its time, which the view names; it starts afresh with each turn.
         """
         match = play(Brawl, options={"turn_seconds": 20})
         self.assertEqual(match.view().due, 20.0)

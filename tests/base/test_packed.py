@@ -120,7 +120,7 @@ class LayoutTests(SynchronousTestCase):
     @given(st.binary(max_size=300), st.none() | views())
     def test_garbage(self, data: bytes, before: Packed | None) -> None:
         """
-        Bytes that are no packed view cannot raise anything else than `PeerError`.
+        Bytes that are not a packed view raise nothing but `PeerError`.
         """
         self.refuse(data, before)
 

@@ -95,7 +95,7 @@ class MotionTests(SynchronousTestCase):
 
     def test_mix(self) -> None:
         """
-        Numbers mix; what is new, or is no number, is as in the later state.
+        Numbers mix; what is new, or is not a number, is as in the later state.
         """
         before = {"at": [0, 10], "name": "a", "on": True, "left": 1}
         after = {"at": [4, 20, 7], "name": "b", "on": False, "new": 2}

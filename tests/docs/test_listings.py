@@ -74,7 +74,7 @@ class ListingTests(SynchronousTestCase):
 
     def test_script(self) -> None:
         """
-        In a script of a browser's, too, comments and blank lines are no code.
+        In a browser's script, too, comments and blank lines are not code.
         """
         script = Path(self.mktemp())
         script.write_text("/* a\n * b */\n\n// c\nlet d = 1; // e\n  /* f */\nd();\n")

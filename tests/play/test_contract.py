@@ -31,7 +31,7 @@ class Telling(Maze):
     """Declares its events, and its view by hand."""
 
     shows = Rolled
-    tells = {"rolled": Rolled, "short": Short, "passed": None}  # noqa: RUF012
+    tells = {"rolled": Rolled, "short": Short, "passed": None}  # noqa: RUF012 - as authors write it
 
 
 class ContractTests(SynchronousTestCase):

@@ -132,7 +132,7 @@ class PackingTests(SynchronousTestCase):
 
     def test_not_a_number(self) -> None:
         """
-        What is no number cannot be shown, and the author is told of the view.
+        What is not a number cannot be shown, and the author is told of the view.
         """
         thing = Thing(nan, 1, 0, Colour.RED, "a", True, "")
         view = Shown(1, (thing,), (), (1, ""), None, ())

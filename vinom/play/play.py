@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import attrs
 import msgspec
@@ -117,7 +117,7 @@ def ensure_vacated(seat: Any, seats: int) -> int:
         raise GameFault(
             f"a Step gives up seat {seat!r}, but this table has seats 0 to {seats - 1}"
         )
-    return seat  # type: ignore[no-any-return]
+    return seat
 
 
 def ensure_outcome(outcome: Any, seats: int) -> None:
@@ -145,7 +145,7 @@ def ensure_outcome(outcome: Any, seats: int) -> None:
             raise GameFault(f"outcome() has the score {score!r}, which isn't a number")
 
 
-def _is_seat(number: Any, seats: int) -> bool:
+def _is_seat(number: Any, seats: int) -> TypeGuard[int]:
     return isinstance(number, int) and 0 <= number < seats
 
 

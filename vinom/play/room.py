@@ -375,7 +375,6 @@ class Room:
         :param action: one of the game's.
         :param now: the time.
         :param tick: the tick that its player was shown; 0 if it does not say.
-
         :raises Rejected: the room, the seat or the rules forbid it now; nothing has
             changed.
         """

@@ -58,7 +58,7 @@ class Chess(Game[Any, Move | Pass]):
 
     actions = Move | Pass
     shows = Shown
-    tells = {"moved": Piece, "passed": None}  # noqa: RUF012
+    tells = {"moved": Piece, "passed": None}  # noqa: RUF012 - as authors write it
 
 
 class Tree(Struct, frozen=True, rename={"x": "my-x", "y": "1y"}):
