@@ -141,6 +141,11 @@ class TwinTests(SynchronousTestCase):
                 "export const step = (s, _, n) => (n > 3 ? process.exit() : {});",
                 "at tick 4: node ended",
             ),
+            (
+                "process.on('exit', () => process.exit(3)); "
+                "export const step = () => ({});",
+                "mjs: node ended",
+            ),
         ):
             with self.assertRaisesRegex(Misconfigured, words):
                 self.check(game, self.script(text))

@@ -152,18 +152,19 @@ class Twin:
             capture_output=True,
             check=False,
         )
-        for line, (tick, after) in zip(done.stdout.splitlines(), ticks, strict=False):
+        lines = done.stdout.splitlines()
+        for line, (tick, after) in zip(lines, ticks, strict=False):
             made = json.decode(line)
             if not isinstance(made, dict):
                 return f"tick {tick.n}: step() returned {made!r}, not an object"
             self.fields.update(name for name, one in made.items() if _says(one))
             for found in _differences(made, after, ""):
                 return f"tick {tick.n}: {found}"
-        made_ticks = len(done.stdout.splitlines())
-        if done.returncode or made_ticks < len(ticks):
+        missing = ticks[len(lines) :]
+        if done.returncode or missing:
             words = done.stderr.decode(errors="replace").strip().splitlines()
             why = next((word for word in words if "Error" in word), "node ended")
-            where = f" at tick {ticks[made_ticks][0].n}" if made_ticks else ""
+            where = f" at tick {missing[0][0].n}" if lines and missing else ""
             raise Misconfigured(f"--twin {self._path}{where}: {why}")
         return None
 
@@ -269,7 +270,7 @@ def _recordings(
         try:
             yield file, read_recording(Path(file).read_bytes())
         except OSError as error:
-            raise Misconfigured(f"--recordings {file}: {error.strerror}") from error
+            raise Misconfigured(f"--recording {file}: {error.strerror}") from error
     if files:
         return
     for seats, seed in games:
