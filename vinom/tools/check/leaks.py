@@ -23,18 +23,19 @@ from contextlib import suppress
 from typing import Any
 
 import attrs
-import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
 from vinom.game import Chance, Event, Game, Step, put
 from vinom.play.guard import TooSlow
 from vinom.play.play import GAME_ERRORS
-from vinom.tools.check.shown import Shown, Sightings, first_difference
+from vinom.tools.check.shown import Shown, Sightings, first_difference, top_field
 from vinom.turns import TurnGame, TurnState
 
 #: Most facts to change in one state; larger states are sampled evenly.
 MOST_FACTS = 300
+#: Of a trial's calls of a kind, the first few and then one in EVERY_CALL are searched.
+FIRST_CALLS, EVERY_CALL = 4, 16
 #: Values of one shape that a pool keeps.
 MOST_KEPT = 6
 #: What a chance's position changes by.
@@ -61,7 +62,7 @@ class Variant:
     @property
     def field(self) -> str:
         """The field of the state that has this fact."""
-        return self.path.partition("[")[0].partition(".")[0]
+        return top_field(self.path)
 
     @property
     def index(self) -> int | None:
@@ -120,14 +121,14 @@ def with_other_secrets(game: Game[Any, Any], state: Any, pool: Pool) -> list[Var
         for seat, entry in enumerate(entries):
             for other in pool.swap(name, entry):
                 changed = {name: put(entries, seat, other)}
-                other = msgspec.structs.replace(state, **changed)
+                other = replace(state, **changed)
                 found.append(Variant(f"{name}[{seat}]", other, False, True))
     for name in game.hidden:
         value = getattr(state, name)
         # A deck has few others of its length.
         turned = [value[::-1]] if type(value) is tuple else []
         for other in (*turned, *pool.swap(name, value)):
-            other = msgspec.structs.replace(state, **{name: other})
+            other = replace(state, **{name: other})
             found.append(Variant(name, other, False, True))
     return found
 
@@ -169,7 +170,7 @@ def _variants(value: Any, path: str, is_chance: bool) -> Iterator[Variant]:
             for inner in _variants(getattr(value, name), inner_path, chance):
                 # The class itself may refuse such a value.
                 with suppress(ValueError, TypeError):
-                    other = msgspec.structs.replace(value, **{name: inner.state})
+                    other = replace(value, **{name: inner.state})
                     yield attrs.evolve(inner, state=other)
     if changed is not None:
         yield Variant(path, changed, is_chance)
@@ -328,10 +329,6 @@ def mistakes(game: Game[Any, Any], state: Any, seats: int) -> Iterator[str]:
                 )
 
 
-#: Of a trial's calls of a kind, the first few and then every so many are searched.
-FIRST_CALLS, EVERY_CALL = 4, 16
-
-
 @attrs.define(eq=False)
 class Search:
     """
@@ -352,7 +349,7 @@ class Search:
     _is_slow: bool = False
 
     def is_next(self, *kind: Hashable) -> bool:
-        """Is this call, which emitted events, one of its kind that are searched?"""
+        """Is this call one of those of its kind that are searched?"""
         self._calls[kind] += 1
         count = self._calls[kind]
         return count <= FIRST_CALLS or count % EVERY_CALL == 0

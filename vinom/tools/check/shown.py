@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Hashable
 from typing import Any
 
@@ -13,6 +14,12 @@ from vinom.game import Event, Game, Vacate
 from vinom.play.views import reaches
 
 _encode = msgspec.msgpack.Encoder(order="deterministic").encode
+_INDEX = re.compile(r"\[\d+\]")
+
+#: Where a fact may be shown: columns of the table of secrets.
+PLACES = ("seats", "spectators", "setup", "events", "outcome")
+#: To whom: words of that table, in their order.
+WORDS = ("own", "one", "some", "all")
 
 
 @attrs.frozen
@@ -78,12 +85,9 @@ def first_difference(one: tuple[bytes, ...], other: tuple[bytes, ...]) -> str:
     return ""
 
 
-_INDEX = re.compile(r"\[\d+\]")
-
-#: Where a fact may be shown: columns of the table of secrets.
-PLACES = ("seats", "spectators", "setup", "events", "outcome")
-#: To whom: words of that table, in their order.
-WORDS = ("own", "one", "some", "all")
+def top_field(path: str) -> str:
+    """Name the field of the state that has the fact of this path."""
+    return path.partition("[")[0].partition(".")[0]
 
 
 @attrs.define
@@ -122,11 +126,9 @@ class Sightings:
     def table(self) -> list[tuple[str, ...]]:
         """List the rows, one for all phases in which a field is shown alike."""
         phases: dict[tuple[str, ...], list[str]] = {}
-        alike: dict[str, int] = {}
         for field, phase, *cells in self.rows():
             phases.setdefault((field, *cells), []).append(phase)
-        for field, *_ in phases:
-            alike[field] = alike.get(field, 0) + 1
+        alike = Counter(field for field, *_ in phases)
         return [
             (field, ", ".join(names) if alike[field] > 1 else "all", *cells)
             for (field, *cells), names in phases.items()
@@ -145,8 +147,7 @@ class Sightings:
         """List the fields of which each seat alone sees its own entry."""
         seen: dict[str, set[str]] = {}
         for (path, _), found in self.fields.items():
-            field = path.partition("[")[0].partition(".")[0]
-            shown = seen.setdefault(field, set())
+            shown = seen.setdefault(top_field(path), set())
             shown |= found.get("seats", set())
             if found.get("spectators") or found.get("setup"):
                 shown.add("all")
