@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from json import dumps
 
-from vinom.tools.schema.kinds import Field, Node, Reading, free, named, split
+from vinom.tools.schema.kinds import Field, Node, Reading, free, items_of, named, split
 
 _PLAIN = {"integer": "long", "number": "double", "string": "string", "boolean": "bool"}
 _ANY = "JsonElement"
@@ -42,15 +42,16 @@ class _Writer:
             yield from _comment(record.about, "")
             is_action = record in self._actions and record.tag
             parent = f" : {self._base}" if is_action else ""
+            # The tag of an action is its base's.
+            tag = None if is_action else record.tag
             yield f"public sealed record {record.name}{parent}"
             yield "{"
-            if record.tag and not is_action:
-                name, value = record.tag
-                yield f"    [JsonPropertyName({dumps(name)})]"
-                yield f"    public string {_pascal(name)} => {dumps(value)};"
             # A member can't have the name of its class, or of what all records have.
             taken = [record.name, *_MEMBERS]
-            taken += [_pascal(record.tag[0])] if record.tag and not is_action else []
+            if tag:
+                taken.append(_pascal(tag[0]))
+                yield f"    [JsonPropertyName({dumps(tag[0])})]"
+                yield f"    public string {taken[-1]} => {dumps(tag[1])};"
             for field in record.fields:
                 taken.append(free(_pascal(field.name), taken))
                 yield from _comment(field.about, "    ")
@@ -103,8 +104,7 @@ class _Writer:
             is_text = all(isinstance(value, str) for value in node["enum"])
             return "string" if is_text else _ANY
         if node.get("type") == "array":
-            items = node.get("prefixItems") or [node.get("items") or {}]
-            kinds_of = {self._kind(item) for item in items}
+            kinds_of = {self._kind(item) for item in items_of(node)}
             return f"IReadOnlyList<{kinds_of.pop() if len(kinds_of) == 1 else _ANY}>"
         if node.get("type") == "object":
             inner = node.get("additionalProperties") or {}

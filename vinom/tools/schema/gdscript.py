@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from json import dumps
 
-from vinom.tools.schema.kinds import Node, Reading, Record, free, named, split
+from vinom.tools.schema.kinds import Node, Reading, Record, free, items_of, named, split
 
 _EMPTY = {
     "integer": "0",
@@ -110,7 +110,7 @@ def _leaf(node: Node, reading: Reading) -> str:
         return _class(named(node)) if other is None else _leaf(other, reading)
     options, _ = split(node)
     if node.get("type") == "array":
-        options = node.get("prefixItems") or [node.get("items") or {}]
+        options = items_of(node)
     elif len(options) == 1 and options[0] is node:
         return "TYPE_INT" if node.get("type") == "integer" else "null"
     found = {_leaf(one, reading) for one in options}

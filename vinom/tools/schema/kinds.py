@@ -36,6 +36,11 @@ def split(node: Node) -> tuple[list[Node], bool]:
     return rest, len(rest) < len(found)
 
 
+def items_of(node: Node) -> list[Node]:
+    """List the schemas of an array's items: of each place, or one for all."""
+    return node.get("prefixItems") or [node.get("items") or {}]
+
+
 @attrs.frozen
 class Field:
     """
@@ -99,8 +104,10 @@ class Reading:
         parts = dict(document["properties"])
         events = parts.pop("events")
         defs = {word(name): node for name, node in document["$defs"].items()}
-        records = [_record(name, node) for name, node in defs.items() if _is(node)]
-        others = {name: node for name, node in defs.items() if not _is(node)}
+        records = [
+            _record(name, node) for name, node in defs.items() if _is_record(node)
+        ]
+        others = {name: node for name, node in defs.items() if not _is_record(node)}
         return cls(
             document["title"],
             parts,
@@ -116,7 +123,7 @@ class Reading:
         return (named(one) for one in split(self.parts["action"])[0])
 
 
-def _is(node: Node) -> bool:
+def _is_record(node: Node) -> bool:
     return node.get("type") == "object" and "properties" in node
 
 
