@@ -14,6 +14,7 @@ from benchmarks.svg import (
     RIGHT,
     box,
     dot,
+    key,
     line,
     page,
     scale,
@@ -22,6 +23,12 @@ from benchmarks.svg import (
 
 #: How much of the match the upper part shows, seconds.
 _WINDOW = 3.0
+_KEY = (
+    ("at the server", GREY, True),
+    ("received by the client", INK, False),
+    ("lost, or received after a newer one", RED, False),
+    ("shown", BLUE, True),
+)
 
 
 def draw(seen: Seen) -> str:
@@ -56,7 +63,7 @@ def _worst(seen: Seen, network: str, top: int, bottom: int) -> Iterable[str]:
     values = [value for _, value in (*true.values(), *came, *shown)]
     put = scale((first, last), (min(values) - WIDTH, max(values) + WIDTH), top, bottom)
     yield words(LEFT, 24, f"{network}: one player, around the largest correction")
-    yield from _key(44)
+    yield from key(44, _KEY)
     yield box(top, bottom)
     yield line(map(put, true.values()), GREY, 1.5)
     for tick, place in true.items():
@@ -73,22 +80,6 @@ def _worst(seen: Seen, network: str, top: int, bottom: int) -> Iterable[str]:
         x, _ = put((half / 2, 0))
         if x < RIGHT - 20:
             yield words(x - 12, bottom + 17, f"{half / 2:.1f} s", GREY)
-
-
-def _key(y: int) -> Iterable[str]:
-    x = LEFT
-    for name, colour, is_line in (
-        ("at the server", GREY, True),
-        ("received by the client", INK, False),
-        ("lost, or received after a newer one", RED, False),
-        ("shown", BLUE, True),
-    ):
-        if is_line:
-            yield line([(x, y - 4), (x + 18, y - 4)], colour, 2)
-        else:
-            yield dot((x + 9, y - 4), colour)
-        yield words(x + 24, y, name)
-        x += 60 + 7 * len(name)
 
 
 def _corrections(seen: Seen, top: int, bottom: int) -> Iterable[str]:

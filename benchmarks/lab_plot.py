@@ -18,6 +18,7 @@ from benchmarks.svg import (
     RED,
     RIGHT,
     box,
+    key,
     line,
     page,
     scale,
@@ -28,6 +29,11 @@ from tests.support.labs import Frame, frames_of, load_lab
 PICTURE = Path(__file__).resolve().parent.parent / "docs/images/lab-prediction.svg"
 #: How much of the play is drawn, milliseconds.
 _FIRST, _LAST = 6000.0, 12_000.0
+_KEY = (
+    ("the newest state", GREY, True),
+    ("drawn", BLUE, True),
+    ("at the server 150 ms later", INK, True),
+)
 _TITLE = "The own paddle at 150 ± 20 ms and 5 % loss, each way"
 
 
@@ -37,14 +43,9 @@ def draw(frames: list[Frame]) -> str:
     some = [frame for frame in frames if _FIRST <= frame.at <= _LAST]
     places = scale((_FIRST, _LAST), (0, 12_800), 60, 300)
     away = scale((_FIRST, _LAST), (0, 3 * half), 360, 500)
-    shown = (("the newest state", GREY, 0), ("drawn", BLUE, 1))
-    parts = [words(LEFT, 24, _TITLE), box(60, 300), box(360, 500)]
-    x = LEFT
-    for name, colour, _ in (*shown, ("at the server 150 ms later", INK, 0)):
-        parts += [line([(x, 40), (x + 18, 40)], colour, 2), words(x + 24, 44, name)]
-        x += 60 + 7 * len(name)
+    parts = [words(LEFT, 24, _TITLE), box(60, 300), box(360, 500), *key(44, _KEY)]
     parts.append(line((places((one.at, one.right)) for one in some), INK, 3))
-    for _, colour, row in shown:
+    for row, colour in enumerate((GREY, BLUE)):
         parts.append(
             line((places((one.at, one.rows[row])) for one in some), colour, 1.5)
         )

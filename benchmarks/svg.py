@@ -47,6 +47,22 @@ def dot(place: Place, colour: str) -> str:
     return f'<circle cx="{place[0]:.1f}" cy="{place[1]:.1f}" r="2.5" fill="{colour}"/>'
 
 
+def key(y: int, entries: Iterable[tuple[str, str, bool]]) -> Iterable[str]:
+    """
+    Name what is drawn, in one row.
+
+    :param entries: of each its name, its colour, and whether it is a line, not dots.
+    """
+    x = LEFT
+    for name, colour, is_line in entries:
+        if is_line:
+            yield line([(x, y - 4), (x + 18, y - 4)], colour, 2)
+        else:
+            yield dot((x + 9, y - 4), colour)
+        yield words(x + 24, y, name)
+        x += 60 + 7 * len(name)
+
+
 def box(top: int, bottom: int) -> str:
     size = f'width="{RIGHT - LEFT}" height="{bottom - top}"'
     return f'<rect x="{LEFT}" y="{top}" {size} fill="none" stroke="{EDGE}"/>'
