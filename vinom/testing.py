@@ -218,7 +218,7 @@ class Match:
 
     def tick(self, count: int = 1) -> None:
         """
-        Let time pass until so many fixed steps were made.
+        Let time pass until *count* fixed steps are made.
 
         :raises ValueError: the game has no ``tick_hz``.
         """

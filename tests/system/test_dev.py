@@ -19,6 +19,7 @@ from twisted.trial.unittest import TestCase
 
 from tests.support.programs import start_program
 from tests.system.test_demo import ROOT, VINOM
+from vinom.client.rooms import LiveRoom
 from vinom.client.sdk import connect
 from vinom.tools.commands.child_node import free_port
 
@@ -210,6 +211,17 @@ class DevTests(TestCase):
             self.assertEqual(caught.exception.code, status)
             caught.exception.close()
 
+    async def join_room(self, dev: Any) -> LiveRoom:
+        """Play alone in the room r1 of what is served, until it shows its state."""
+        found = re.search(rb"programs connect to 127\.0\.0\.1 (\d+)", dev.output)
+        assert found is not None
+        client = await connect(reactor, "localhost", int(found[1]), name="ann")
+        self.addCleanup(client.close)
+        room = await client.join_room("counter", "r1", create=True)
+        while room.view is None:
+            await deferLater(reactor, 0.02)
+        return room
+
     async def test_live_edit(self) -> None:
         """
         A round goes on by the rules that are saved, within a second; what no longer
@@ -222,13 +234,7 @@ class DevTests(TestCase):
         http = free_port()
         dev = await self.start(folder, "--http", str(http))
         await dev.printed(b"Ctrl-C")
-        found = re.search(rb"programs connect to 127\.0\.0\.1 (\d+)", dev.output)
-        assert found is not None
-        client = await connect(reactor, "localhost", int(found[1]), name="ann")
-        self.addCleanup(client.close)
-        room = await client.join_room("counter", "r1", create=True)
-        while room.view is None:
-            await deferLater(reactor, 0.02)
+        room = await self.join_room(dev)
         for number in (3, 4, 50):
             room.act({"type": "say", "number": number})
         while room.view != {"total": 57}:
@@ -280,13 +286,7 @@ class DevTests(TestCase):
             usePTY=True,
         )
         await dev.printed(b"programs connect")
-        found = re.search(rb"programs connect to 127\.0\.0\.1 (\d+)", dev.output)
-        assert found is not None
-        client = await connect(reactor, "localhost", int(found[1]), name="ann")
-        self.addCleanup(client.close)
-        room = await client.join_room("counter", "r1", create=True)
-        while room.view is None:
-            await deferLater(reactor, 0.05)
+        room = await self.join_room(dev)
         room.act({"type": "say", "number": 3})
         await dev.printed(b"(Pdb)")
         await deferLater(reactor, 1.5)
