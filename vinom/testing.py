@@ -13,7 +13,7 @@ Play a game in a test: in a room as players meet it, on a clock that the test mo
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from math import inf
 from typing import Any, Literal
@@ -241,7 +241,7 @@ class Match:
 
         :param seat: ``None`` for spectators.
         """
-        return self._game.view(self.state, self._audience(seat))
+        return self._game.view(self.state, self._room.audience_of(seat))
 
     @property
     def setup(self) -> Any:
@@ -268,13 +268,10 @@ class Match:
         """How the latest round ended; ``None`` while it is played."""
         return self._room.play.outcome
 
-    def _audience(self, seat: int | None) -> Hashable:
-        return self._room.audience_of(seat)
-
     def _settle(self) -> None:
         room = self._room
         for seat in (None, *range(self.seats)):
-            room.view(self._audience(seat))
+            room.view(room.audience_of(seat))
         for effect in room.take_effects():
             if isinstance(effect, Emitted):
                 self.events.append(effect.event)
