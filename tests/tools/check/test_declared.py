@@ -151,14 +151,8 @@ class DeclaredTests(SynchronousTestCase):
         what shows them.
         """
         for game, message in (
-            (
-                ships.Deriving(),
-                r"view\(\) shows something of it to .*; what the",
-            ),
-            (
-                ships.ShowingAll(),
-                r"view\(\) shows something of it to .*; what the",
-            ),
+            (ships.Deriving(), r"view\(\) shows something of it to .*; what the"),
+            (ships.ShowingAll(), r"view\(\) shows something of it to .*; what the"),
             (ships.OneAudience(), r"gives seat \d the same key as spectators"),
             (OneSide(), r"gives all seats the same key, so that each sees"),
             (ships.HintWhenHit(), r"'hint' is shown to .* act\(\) writes something of"),

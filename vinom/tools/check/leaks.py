@@ -120,16 +120,14 @@ def with_other_secrets(game: Game[Any, Any], state: Any, pool: Pool) -> list[Var
             pool.swap(name, entry)
         for seat, entry in enumerate(entries):
             for other in pool.swap(name, entry):
-                changed = {name: put(entries, seat, other)}
-                other = replace(state, **changed)
+                other = replace(state, **{name: put(entries, seat, other)})
                 found.append(Variant(f"{name}[{seat}]", other, False, True))
     for name in game.hidden:
         value = getattr(state, name)
         # A deck has few others of its length.
         turned = [value[::-1]] if type(value) is tuple else []
         for other in (*turned, *pool.swap(name, value)):
-            other = replace(state, **{name: other})
-            found.append(Variant(name, other, False, True))
+            found.append(Variant(name, replace(state, **{name: other}), False, True))
     return found
 
 
