@@ -87,7 +87,7 @@ export function makeBench({ room, client, redraw }) {
   const back = h("input", { id: "bench-state", type: "range", min: 0, max: 0, value: 0, oninput: look });
   const which = h("output", { for: "bench-state" });
   const newest = button("Newest", () => show(-1));
-  const told = h("p.muted", { role: "status" });
+  const status = h("p.muted", { role: "status" });
   const fault = h("pre.fault", { tabindex: 0, "aria-label": "Traceback", hidden: true });
   const cut = button("", toggleCut);
 
@@ -166,8 +166,8 @@ export function makeBench({ room, client, redraw }) {
     const hasFailed = words?.includes("\n") ?? false;
     fault.hidden = !hasFailed;
     fault.textContent = hasFailed ? words : "";
-    if (hasFailed) told.textContent = "The game has failed. Save it mended, and this round goes on.";
-    else told.textContent = words ? `Version ${detail.build} of the game: ${words}.` : "Save the game, and this round goes on by its new rules.";
+    if (hasFailed) status.textContent = "The game has failed. Save it mended, and this round goes on.";
+    else status.textContent = words ? `Version ${detail.build} of the game: ${words}.` : "Save the game, and this round goes on by its new rules.";
   }
 
   const undo = [
@@ -187,7 +187,7 @@ export function makeBench({ room, client, redraw }) {
     "section.card.bench",
     { "aria-labelledby": "bench-title" },
     h("h2", { id: "bench-title" }, "vinom dev"),
-    told,
+    status,
     fault,
     h("div.knob", null, h("label", { for: "bench-state" }, "Look back"), which, back, newest),
     knob("delay", "Delay", "ms", 1000, 25),

@@ -388,9 +388,7 @@ export function showRoom({ main, client, catalogue }, where) {
     undo.push(room.on("event", (event) => withBoard(() => board?.event?.(event))));
     const [whose, count, ...level] = (sessionStorage.getItem("vinom.add_bots") ?? "").split(" ");
     sessionStorage.removeItem("vinom.add_bots");
-    // After a reload the bots are still there.
-    const isNew = room.players.every((one) => one.state !== "bot");
-    if (whose === room.roomId && Number(count) && isNew) withBots(room, Number(count), level.join(" ")).catch(showError);
+    if (whose === room.roomId && Number(count)) withBots(room, Number(count), level.join(" ")).catch(showError);
   }
 
   /** @param {import("./vinom.js").Room} room @param {number} count @param {string} level */
