@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import count
 from random import random
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 from msgspec import Raw, json, structs
@@ -41,6 +41,7 @@ PAUSES = (0.1, 0.25, 0.5, 1.0, 2.0)
 _STALE_PAUSE = 0.2
 #: Longest message on a line that carries a match or rooms, bytes.
 STATE_LIMIT = 1024 * 1024
+Answer = TypeVar("Answer", bound=Push)
 #: Refusals that may be different on a new line.
 _PASSING = frozenset(
     {
@@ -593,6 +594,19 @@ class SharedLine:
             self.is_closed = False
             Deferred.fromCoroutine(self._dial()).addBoth(self._dialed)
         return waiting
+
+    async def ask(self, request: Request, kind: type[Answer]) -> Answer:
+        """
+        Send a request on it, and give the answer.
+
+        :param kind: of the answer.
+        :raises LobbyRefusal: it is refused.
+        :raises LineLost: the line broke, or the answer is of another kind.
+        """
+        found = await (await self.open()).ask(request)
+        if not isinstance(found, kind):
+            raise LineLost(f"the lobby answered with {type(found).__name__}")
+        return found
 
     async def _dial(self) -> LobbyLine:
         line: LobbyLine | None = None

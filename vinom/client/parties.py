@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
@@ -41,6 +41,7 @@ from vinom.base.messages.parties import (
 from vinom.client.line import LineLost, LobbyLine, LobbyRefusal
 from vinom.client.lobby import (
     PASSING_ON_RETURN,
+    Answer,
     LineUser,
     Offer,
     RoomOffered,
@@ -51,8 +52,6 @@ from vinom.client.lobby import (
 )
 from vinom.client.match import Match
 from vinom.errors import Code
-
-_Answer = TypeVar("_Answer", bound=Push)
 
 
 class LiveParty:
@@ -291,7 +290,7 @@ class PlayerParties(LineUser):
 
     # What a party sends.
 
-    def ask(self, request: Request, kind: type[_Answer]) -> Deferred[_Answer]:
+    def ask(self, request: Request, kind: type[Answer]) -> Deferred[Answer]:
         """
         Send a request; fires with its answer.
 
@@ -319,13 +318,9 @@ class PlayerParties(LineUser):
 
     # The line.
 
-    async def _ask(self, request: Request, kind: type[_Answer]) -> _Answer:
+    async def _ask(self, request: Request, kind: type[Answer]) -> Answer:
         self._has_left = False
-        line = await self._shared.open()
-        found = await line.ask(request)
-        if not isinstance(found, kind):
-            raise LineLost(f"the lobby answered with {type(found).__name__}")
-        return found
+        return await self._shared.ask(request, kind)
 
     def may_move(self) -> bool:
         return self.party is None

@@ -31,7 +31,7 @@ from vinom.base.messages.rooms import (
 )
 from vinom.client.line import LineLost, LobbyLine, LobbyRefusal, SentAway
 from vinom.client.line_seat import LineSeat, PlaceDescription, reason_of
-from vinom.client.lobby import PASSING_ON_RETURN, LineUser, SharedLine
+from vinom.client.lobby import PASSING_ON_RETURN, Answer, LineUser, SharedLine
 from vinom.client.match import Refusal
 from vinom.errors import Code
 
@@ -306,7 +306,7 @@ class PlayerRooms(LineUser):
 
         Fails with `LobbyRefusal` or `LineLost`.
         """
-        return Deferred.fromCoroutine(self._ask(request))
+        return Deferred.fromCoroutine(self._ask(request, Push))
 
     def my_games(self) -> Deferred[tuple[OwnGame, ...]]:
         """
@@ -314,12 +314,8 @@ class PlayerRooms(LineUser):
 
         Fails with `LobbyRefusal` or `LineLost`.
         """
-        return Deferred.fromCoroutine(self._my_games())
-
-    async def _my_games(self) -> tuple[OwnGame, ...]:
-        found = await self._ask(MyGames())
-        assert isinstance(found, OwnGames)
-        return found.games
+        asked = Deferred.fromCoroutine(self._ask(MyGames(), OwnGames))
+        return asked.addCallback(lambda found: found.games)
 
     def close(self) -> None:
         """
@@ -378,10 +374,9 @@ class PlayerRooms(LineUser):
             await self._shared.open()
         raise LineLost("the room is on another node each time")
 
-    async def _ask(self, request: Request) -> Push:
+    async def _ask(self, request: Request, kind: type[Answer]) -> Answer:
         self._has_left = False
-        line = await self._shared.open()
-        return await line.ask(request)
+        return await self._shared.ask(request, kind)
 
     def may_move(self) -> bool:
         # Rooms on several nodes would send us back and forth.
