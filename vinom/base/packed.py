@@ -103,7 +103,7 @@ class Layout:
         """
         Read a description.
 
-        :raises PeerError: it is none, or none that this version knows.
+        :raises PeerError: this version knows no such layout.
         """
         self.description = description
         self.numbers: list[Number] = []
@@ -256,7 +256,7 @@ class Layout:
             try:
                 rest = _decode_map(data[end:])
             except (MsgspecError, RecursionError) as error:
-                raise PeerError(f"a packed view ends with no map: {error}") from error
+                raise PeerError(f"a packed view lacks its map: {error}") from error
             others = {index: bytes(value) for index, value in rest.items()}
         elif end != len(data):
             raise PeerError(f"a packed view has {len(data)} bytes, but ends at {end}")
@@ -356,7 +356,7 @@ def _with_zeros(data: bytes, start: int, size: int) -> tuple[bytes, int]:
     mask, at = _spread(data[start : start + blocks], data, start + blocks)
     whole, at = _spread(mask, data, at)
     if len(whole) != blocks * _BLOCK or any(whole[size:]):
-        raise PeerError(f"a packed view of {len(data)} bytes has others than its lists")
+        raise PeerError(f"{len(data)} bytes do not fit the lists of a packed view")
     return whole, at
 
 

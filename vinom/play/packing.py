@@ -90,7 +90,7 @@ class Packing:
         Pack a view.
 
         :raises TypeError: it is not of the declared type.
-        :raises ValueError: it has a list that is too long, or a number that is none.
+        :raises ValueError: it has a list that is too long, or a number that is nan.
         """
         if type(view) is not self._shows:
             raise TypeError(
