@@ -18,17 +18,17 @@ class RoomPastTests(test_rooms.RoomsCase):
     def test_tick(self) -> None:
         """
         Every state names its tick; an action says which one its player was shown: that
-        of the view, or another one, perhaps between two.
+        of the view, or another one, perhaps between two, or before the first.
         """
         ann, _ = self.pair("glimpse")
         self.pass_time(1.0)
         self.assertEqual(ann.tick, ann.view["tick"])
         self.assertGreater(ann.tick, 10)
         shown = ann.tick
-        ann.act({"type": "look"})
-        number = ann.act({"type": "look"}, shown - 2.6)
+        for tick in (None, shown - 2.6, -2.0):
+            number = ann.act({"type": "look"}, tick)
         self.pass_time(0.2)
-        self.assertEqual(ann.view["seen"], [[0, shown], [0, shown - 3]])
+        self.assertEqual(ann.view["seen"], [[0, shown], [0, shown - 3], [0, shown]])
         self.assertEqual(ann.acked, number)
 
 

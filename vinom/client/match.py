@@ -40,6 +40,17 @@ _encode = msgpack.Encoder().encode
 LONGEST_SILENCE: Final = 90.0
 
 
+def shown_tick(tick: float | None, newest: int) -> int:
+    """
+    Return what an action says that its player was shown.
+
+    :param tick: what the caller says, as in `Match.act`; before the first tick it is
+        sent as 0, as `vinom.js` does.
+    :param newest: the tick of the view.
+    """
+    return newest if tick is None else max(0, round(tick))
+
+
 class MatchLost(VinomError):
     """The seat was never taken."""
 
@@ -186,7 +197,7 @@ class Match:
         :raises ValueError: it is too long.
         """
         encoded = _encode(action)
-        number = self._seat.act(encoded, self.tick if tick is None else round(tick))
+        number = self._seat.act(encoded, shown_tick(tick, self.tick))
         for observer in self._observers:
             observer.acted(number, encoded)
         return number

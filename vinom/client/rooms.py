@@ -32,7 +32,7 @@ from vinom.base.messages.rooms import (
 from vinom.client.line import LineLost, LobbyLine, LobbyRefusal, SentAway
 from vinom.client.line_seat import LineSeat, PlaceDescription, reason_of
 from vinom.client.lobby import PASSING_ON_RETURN, Answer, LineUser, SharedLine
-from vinom.client.match import Refusal
+from vinom.client.match import Refusal, shown_tick
 from vinom.errors import Code
 
 #: How long to try, seconds: as long as a server keeps places by default.
@@ -148,8 +148,7 @@ class LiveRoom:
         if self.is_over or self.place.is_full:
             return 0
         number = self._rooms.next_id()
-        shown = self.tick if tick is None else round(tick)
-        message = self.place.act(number, action, shown)
+        message = self.place.act(number, action, shown_tick(tick, self.tick))
         if self.is_connected:
             self._rooms.say(message)
         return number
