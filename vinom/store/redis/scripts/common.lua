@@ -27,9 +27,13 @@ local function is_stale(node, lease)
   return found[1] ~= lease or tonumber(found[2]) <= now
 end
 
+-- When the lease of a node ends or ended, in us; 0 if that is not known any more.
+local function lease_ends(node)
+  return tonumber(call('HGET', P .. 'node:' .. node, 'ends') or '0')
+end
+
 local function is_alive(node)
-  local ends = call('HGET', P .. 'node:' .. node, 'ends')
-  return ends and tonumber(ends) > now
+  return lease_ends(node) > now
 end
 
 -- Add a thing to those that the calling node has; before is another node that had it.

@@ -27,7 +27,7 @@ if KIND == 'room' and of == '' then
   end
   return found
 end
-local ends = call('HGET', P .. 'node:' .. of, 'ends') or '0'
+local ends = lease_ends(of)
 for _, id in ipairs(call('SRANDMEMBER', P .. OF .. of, 10 * most)) do
   local key = P .. KIND .. ':' .. id
   local node, grace, machine, released, players =

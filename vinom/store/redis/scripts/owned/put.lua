@@ -9,39 +9,34 @@ local is_own = node == ARGV[2] or is_free == '1' and is_offered(node)
 if node and not (is_own and its == fence) then
   return 0
 end
-local lives = LIFETIME
 if before and not players and is_free == '1' then
   players, opener, age = before, was_opened, math.max(0, (now - since) / 1000)
 end
+local kept_at = now - 1000 * (age or 0)
 if players then
-  lives = LASTING + (is_free == '1' and tonumber(about) or 0)
+  local sleeps = is_free == '1'
+  local lives = LASTING + (sleeps and tonumber(about) or 0)
   seat(before, players)
   if not before then
-    call('HSET', P .. THING, 'opener', opener)
     count_opened(opener, 1)
   end
-  call('HSET', P .. THING, 'players', players)
-end
-local sleeps = players and is_free == '1'
-if sleeps then
-  -- A hash that once was large stays so.
-  call('DEL', P .. THING)
-  call('HSET', P .. THING, 'players', players, 'opener', opener)
-  call('SET', P .. ASLEEP .. ID, data, 'PX', lives)
-elseif players then
-  call('DEL', P .. ASLEEP .. ID)
-end
-take(lives, node, fence, unpack(sleeps and {} or { 'data', data }))
-local kept_at = string.format('%d', now - 1000 * (age or 0))
-if players then
-  call('HSET', P .. THING, 'released', kept_at)
-  look_at(is_free == '1' and now + 1000 * about or lease_ends(ARGV[2]))
+  if sleeps then
+    -- A hash that once was large stays so.
+    call('DEL', P .. THING)
+    call('SET', P .. ASLEEP .. ID, data, 'PX', lives)
+  else
+    call('DEL', P .. ASLEEP .. ID)
+    call('HSET', P .. THING, 'data', data)
+  end
+  take(lives, node, fence, 'players', players, 'opener', opener,
+    'released', string.format('%d', kept_at))
+  look_at(sleeps and now + 1000 * about or lease_ends(ARGV[2]))
   keep_keys(players, lives)
 else
-  call('HSET', P .. THING, KIND == 'room' and 'grace' or 'machine', about)
+  take(LIFETIME, node, fence, 'data', data, KIND == 'room' and 'grace' or 'machine', about)
 end
 if is_free == '1' then
-  call('HSET', P .. THING, 'node', '', 'released', kept_at)
+  call('HSET', P .. THING, 'node', '', 'released', string.format('%d', kept_at))
   call('SREM', P .. OF .. ARGV[2], ID)
   if KIND ~= 'room' then
     write(LIFETIME, 'SADD', OF, ID)

@@ -32,10 +32,6 @@ local function look_at(at)
   write(LONGEST, 'ZADD', FREE, string.format('%d', at), ID)
 end
 
-local function lease_ends(node)
-  return tonumber(call('HGET', P .. 'node:' .. node, 'ends') or '0')
-end
-
 -- Note who has seats in this room now: ids, separated by spaces.
 local function seat(before, players)
   if before ~= players then
