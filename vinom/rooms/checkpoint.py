@@ -219,7 +219,7 @@ def keep(room: NodeRoom, keeping: Keeping, codec: StateCodec, fence: int) -> Non
         room.game.durability != "behind",
         round.grace_left,
         lambda: _lasting(room),
-        lambda: _write(room, codec),
+        lambda is_last: _write(room, codec, is_last),
         lambda: _stamp(room),
         round.released,
         pause,
@@ -250,9 +250,9 @@ def _stamp(room: NodeRoom) -> Hashable:
     )
 
 
-def _write(room: NodeRoom, codec: StateCodec) -> bytes:
+def _write(room: NodeRoom, codec: StateCodec, is_last: bool) -> bytes:
     """Write a checkpoint; a room that goes to sleep keeps only what somebody needs."""
-    sleeps = room.is_moving and room.round.is_lasting
+    sleeps = is_last and room.round.is_lasting
     told = 0
     if sleeps:
         seated = [one for one in room.members if one.seat is not None]

@@ -136,7 +136,8 @@ class RoomKeeper:
     :ivar grace: finds how long the room waits for its players if this node dies, or
         until something is due in it while it sleeps, seconds.
     :ivar lasting: finds who has a seat, if it sleeps while nobody is connected.
-    :ivar make: makes a checkpoint; raises `Misconfigured` if the state has no bytes.
+    :ivar make: makes a checkpoint, which may be this node's last; raises
+        `Misconfigured` if the state has no bytes.
     :ivar stamp: differs when a checkpoint would differ.
     :ivar released: is called when what waited may be shown.
     :ivar paused: is called with whether match time stops, or goes on.
@@ -152,7 +153,7 @@ class RoomKeeper:
     is_ahead: bool
     _grace: Callable[[], float]
     _lasting: Callable[[], Lasting | None]
-    _make: Callable[[], bytes]
+    _make: Callable[[bool], bytes]
     _stamp: Callable[[], Hashable]
     _released: Callable[[], None]
     _paused: Callable[[bool], None]
@@ -263,18 +264,18 @@ class RoomKeeper:
             return False
         if not self.is_leaving:
             try:
-                self._make()
+                data = self._make(True)
             except Misconfigured as error:
                 self._not_kept(error)
                 return False
             self.is_leaving = self.is_holding = True
             self._next.cancel()
-            self._release()
+            self._release(data)
         return True
 
-    def _release(self) -> None:
+    def _release(self, data: bytes) -> None:
         asked = self.keeping.store.release(
-            self.room_id, self.fence, self._make(), self._grace(), self._lasting()
+            self.room_id, self.fence, data, self._grace(), self._lasting()
         )
         asked.addCallbacks(self._given_up, self._not_given_up)
         asked.addErrback(
@@ -292,7 +293,7 @@ class RoomKeeper:
         failure.trap(StoreUnavailable)
         self.keeping.outcomes["failed"] += 1
         if not self.is_over:
-            self._next.start(_RETRY, self._release)
+            self._next.start(_RETRY, lambda: self._release(self._make(True)))
 
     def _ring(self) -> None:
         if not self.is_over:
@@ -302,7 +303,7 @@ class RoomKeeper:
         """Make a checkpoint of the room as it is now, and store it."""
         stamp = self._stamp()
         try:
-            data = self._make()
+            data = self._make(False)
         except Misconfigured as error:
             self._not_kept(error)
             return
