@@ -384,7 +384,7 @@ class MemoryOwnedStore:
         is_ahead: bool = False,
         lasting: Lasting | None = None,
     ) -> bool:
-        is_own = self._is_own(thing_id, fence)
+        is_own = self._is_own(self._find(thing_id), fence)
         if is_own:
             kept = Kept(self.node_id, fence, data, grace, machine=self.machine)
             self._keep(thing_id, kept, lasting, None)
@@ -399,9 +399,9 @@ class MemoryOwnedStore:
         grace: float = 0.0,
         lasting: Lasting | None = None,
     ) -> bool:
-        is_own = self._may_end(thing_id, fence)
+        before = self._find(thing_id)
+        is_own = self._may_end(before, fence)
         if is_own:
-            before = self.things.get(thing_id)
             if lasting is None and before is not None and before.players is not None:
                 age = max(0.0, self.things.now() - before.at)
                 lasting = Lasting(before.players, before.opener, age)
@@ -430,9 +430,7 @@ class MemoryOwnedStore:
     def claim(
         self, thing_id: str, reserve: bool = False, again: bool = False, gone: str = ""
     ) -> Claim:
-        self._check_lease()
-        things = self.things
-        kept = things.get(thing_id)
+        things, kept = self.things, self._find(thing_id)
         before = "" if kept is None else kept.node_id
         if kept is not None and kept.ending and not (reserve and again):
             return Claim("ended", data=kept.ending.encode())
@@ -458,8 +456,8 @@ class MemoryOwnedStore:
 
     @_answers
     def remove(self, thing_id: str, fence: int, ending: str = "") -> bool:
-        before = self.things.get(thing_id)
-        is_own = self._may_end(thing_id, fence)
+        before = self._find(thing_id)
+        is_own = self._may_end(before, fence)
         if is_own and (fence == 1 or before is None) and not ending:
             self.things.pop(thing_id, None)
         elif is_own:
@@ -512,19 +510,21 @@ class MemoryOwnedStore:
         now = self.things.now()
         return {id: (kept.data, max(0.0, now - kept.at)) for id, kept in found.items()}
 
-    def _is_own(self, thing_id: str, fence: int) -> bool:
-        self._check_lease()
-        kept = self.things.get(thing_id)
+    def _is_own(self, kept: Kept | None, fence: int) -> bool:
         return kept is None or (kept.node_id, kept.fence) == (self.node_id, fence)
 
-    def _may_end(self, thing_id: str, fence: int) -> bool:
+    def _may_end(self, kept: Kept | None, fence: int) -> bool:
         """Is it this node's, or a game server that it has released?"""
-        kept = self.things.get(thing_id)
-        is_own = self._is_own(thing_id, fence)
         if self.kind == "server" and kept is not None and kept.data:
             return kept.node_id in ("", self.node_id) and kept.fence == fence
-        return is_own
+        return self._is_own(kept, fence)
 
-    def _check_lease(self) -> None:
+    def _find(self, thing_id: str) -> Kept | None:
+        """
+        Find a thing, to change it.
+
+        :raises LeaseLost: this node may change none.
+        """
         if not self.nodes.is_current(self.node_id, self.lease()):
             raise LeaseLost("the lease of this node is over")
+        return self.things.get(thing_id)
